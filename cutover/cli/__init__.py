@@ -1,0 +1,33 @@
+"""The command line: parse, call, print, exit code. No decisions."""
+
+import sys
+
+import click
+
+from cutover import __version__
+from cutover.errors import CutoverError
+
+
+class _Group(click.Group):
+    """Turns an error of ours into words on stderr and its exit code."""
+
+    def main(self, *args: object, **kwargs: object) -> object:
+        """Run the command; exit codes are those of cutover.errors, 2 for usage, 130 for Ctrl-C."""
+        try:
+            return super().main(*args, **kwargs)  # type: ignore[call-overload, no-any-return]
+        except CutoverError as error:
+            click.echo(render(error), err=True)
+            sys.exit(error.exit_code)
+
+
+def render(error: CutoverError) -> str:
+    """The error as an operator reads it: what, why, traffic, next, each on its line."""
+    lines = [f"error {error.id}: {error.what}"]
+    lines += [f"  why      {error.why}"] if error.why else []
+    return "\n".join([*lines, f"  traffic  {error.traffic_now}", f"  next     {error.next}"])
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cutover")
+def main() -> None:
+    """Move a live Kafka topic to one with more partitions: nothing lost, order kept, always a way back."""
