@@ -1,0 +1,13 @@
+// Package audit is being written.
+package audit
+
+import (
+	"context"
+
+	"cutover/engine/wire"
+)
+
+// Run is the whole life of one process of this role.
+func Run(_ context.Context, _ wire.Audit, _ *wire.Server, _ string) error {
+	return wire.Faultf("engine_failed", "not built yet")
+}

@@ -1,0 +1,13 @@
+// Package mirror copies the origin to the follower.
+package mirror
+
+import (
+	"context"
+
+	"cutover/engine/wire"
+)
+
+// Run is the whole life of one process of this role.
+func Run(_ context.Context, _ wire.Mirror, _ *wire.Server, _ string) error {
+	return wire.Faultf("engine_failed", "not built yet")
+}
