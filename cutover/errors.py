@@ -55,6 +55,20 @@ class PlanWrong(CutoverError):
     advice = "Correct the input and run the command again."
 
 
+class UnknownPartitioner(PlanWrong):
+    """The named partitioner is not a formula over the key that cutover knows."""
+
+    id = "CUT-PLN-001"
+    advice = "Name one of the known partitioners; docs/partitioners.md says which client uses which."
+
+
+class UnknownNullKeyPolicy(PlanWrong):
+    """The named policy for records without a key is not known."""
+
+    id = "CUT-PLN-002"
+    advice = "Use keep_partition or spread."
+
+
 class Refused(CutoverError):
     """A condition is not met and nothing was changed."""
 
@@ -103,3 +117,174 @@ class LeaseLost(CutoverError):
     exit_code = 8
     traffic = "Traffic is driven by the other driver."
     advice = "Run cutover status to see who drives."
+
+
+class EmbeddedMissing(Refused):
+    """What the embedded Kafka needs is not installed: the extra, a Java, or a POSIX system."""
+
+    id = "CUT-KFK-001"
+    advice = "Run: pip install 'cutover[embedded]'"
+
+
+class JarTampered(Refused):
+    """A jar is not the one that the lock names."""
+
+    id = "CUT-KFK-002"
+    advice = "Remove the file and run the command again; if it stays wrong, ask who changes your downloads."
+
+
+class JarUnreachable(Unreachable):
+    """A jar could not be downloaded."""
+
+    id = "CUT-KFK-003"
+    advice = "Check the network (or the repositories in the jgo config file), then run the command again; what has arrived is kept."
+
+
+class BrokerNotStarted(Unreachable):
+    """A broker process ended or did not answer in time; its log says why."""
+
+    id = "CUT-KFK-004"
+    advice = "Read the log of the broker, then run the command again."
+
+
+class KafkaInUse(Refused):
+    """A port or a data directory belongs to another Kafka."""
+
+    id = "CUT-KFK-005"
+    advice = "Run: cutover kafka status"
+
+
+class InvalidConnection(PlanWrong):
+    """A connection property is missing, unknown or malformed."""
+
+    id = "CUT-CON-001"
+
+
+class ForbiddenProperty(PlanWrong):
+    """A connection property would load code, run a command or switch verification off."""
+
+    id = "CUT-CON-002"
+    advice = "Remove the property; TLS is always verified and no code is loaded from a configuration."
+
+
+class LiteralSecret(PlanWrong):
+    """A secret stands in the configuration itself."""
+
+    id = "CUT-CON-003"
+    advice = "Write env:NAME (an environment variable) or file:/path (a file with nothing else in it) instead of the secret."
+
+
+class UnsupportedKeyStore(PlanWrong):
+    """A key or trust store is in a Java format that only Java reads."""
+
+    id = "CUT-CON-004"
+    advice = "Convert it: keytool -exportcert -rfc for a trust store, openssl pkcs12 -nodes for a key store; then name the PEM file."
+
+
+class SecretUnavailable(Refused):
+    """The place that a secret reference names is empty or cannot be read."""
+
+    id = "CUT-CON-005"
+    advice = "Set the variable or put the file where the reference says, then run the command again."
+
+
+class UnknownTopic(PlanWrong):
+    """The cluster has no topic, or no partition, of this name."""
+
+    id = "CUT-PLN-101"
+    advice = "Check the name and the cluster; a topic that this principal may not describe looks the same."
+
+
+class NotAuthenticated(Refused):
+    """The cluster does not accept these credentials or this certificate."""
+
+    id = "CUT-REF-101"
+    advice = "Check the mechanism, the user name and what the secret reference holds."
+
+
+class NotAuthorized(Refused):
+    """The principal may not do this to this resource."""
+
+    id = "CUT-REF-102"
+    advice = "Grant the operation on the resource to this principal, then run the command again."
+
+
+class TopicExists(Refused):
+    """A topic of this name is there already."""
+
+    id = "CUT-REF-103"
+    advice = "Choose another name, or look at what the topic holds before anything else."
+
+
+class TopicReplaced(Refused):
+    """The name now belongs to another topic: it was deleted and made again."""
+
+    id = "CUT-REF-104"
+    advice = "Find out who replaced the topic; nothing is done to a topic that only has the same name."
+
+
+class ConfigDrifted(Refused):
+    """A topic's config is neither what it was nor what it is to be."""
+
+    id = "CUT-REF-105"
+    advice = "Find out who changed it; then plan from what is there now."
+
+
+class RejectedByBroker(Refused):
+    """The broker understood the request and said no."""
+
+    id = "CUT-REF-107"
+    advice = "Correct what the broker names, then run the command again."
+
+
+class AclsUnavailable(Refused):
+    """The cluster has no authorizer: ACLs can be neither read nor written."""
+
+    id = "CUT-REF-108"
+    advice = "Use another way to stop a writer; a seal needs an authorizer."
+
+
+class ProducerFenced(Refused):
+    """A newer holder of the same transactional id has taken over."""
+
+    id = "CUT-REF-109"
+    advice = "Find out who took over; two must not write under one transactional id."
+
+
+class ReadTimedOut(Unreachable):
+    """The cluster did not answer a question within its deadline."""
+
+    id = "CUT-NET-001"
+
+
+class NoBroker(Unreachable):
+    """No broker could be reached at all."""
+
+    id = "CUT-NET-002"
+
+
+class NotReady(Unreachable):
+    """The cluster answers that it cannot answer yet: leaders or coordinators are moving."""
+
+    id = "CUT-NET-003"
+    advice = "Wait until the cluster has settled, then run the command again."
+
+
+class RangeUnreadable(Unreachable):
+    """The end of a range cannot be read yet, because a transaction is open below it."""
+
+    id = "CUT-NET-004"
+    advice = "Find the open transaction (its producer id is named by describing producers) and let it end."
+
+
+class WriteUnknown(Ambiguous):
+    """A change was asked for and no answer came within the deadline."""
+
+    id = "CUT-AMB-001"
+
+
+class RangeExpired(Decision):
+    """Records of a range were removed by retention before they were read."""
+
+    id = "CUT-DEC-101"
+    advice = "Lengthen the topic's retention, then decide whether what expired matters."
