@@ -288,3 +288,106 @@ class RangeExpired(Decision):
 
     id = "CUT-DEC-101"
     advice = "Lengthen the topic's retention, then decide whether what expired matters."
+
+
+class EngineMissing(Refused):
+    """There is no engine binary that can be run here."""
+
+    id = "CUT-ENG-001"
+    advice = "Install a wheel for this platform, or in a checkout run: make cutover/engine/bin/cutover-engine (or point CUTOVER_ENGINE at a binary)."
+
+
+class EngineDied(Unreachable):
+    """An engine process ended without being asked to; what it had not committed is copied again, exactly once."""
+
+    id = "CUT-ENG-002"
+    traffic = "Producers and consumers go on as before; this process moves nothing more."
+    advice = "Read the last lines above, then run the command again: it goes on where the last commit stands."
+
+
+class EngineHung(Unreachable):
+    """An engine process is there and says nothing, or did not answer a command in time."""
+
+    id = "CUT-ENG-003"
+    traffic = "Producers and consumers go on as before; copying may stand still."
+    advice = "Check the load of this host; run the command again: a successor fences the silent process before it writes."
+
+
+class EngineBabbling(Unreachable):
+    """An engine process sent something that is not an event of the contract."""
+
+    id = "CUT-ENG-004"
+    traffic = "Producers and consumers go on as before; the process was stopped and copies nothing more."
+    advice = "Check that the engine belongs to this cutover: run cutover-engine version; then run the command again."
+
+
+class EngineFailed(CutoverError):
+    """An engine process met a fault of its own, one without a better name."""
+
+    id = "CUT-ENG-005"
+    traffic = "Producers and consumers go on as before; copying has stopped at the last commit."
+    advice = "Run the command again; it goes on where the last commit stands. If it fails in the same way, report it with its message."
+
+
+class EngineRefusedInput(PlanWrong):
+    """An engine does not accept its configuration or a command."""
+
+    id = "CUT-ENG-006"
+
+
+class EpochEnded(Refused):
+    """The epoch of this mirror is over: another direction is in force, so nothing may be copied in this one."""
+
+    id = "CUT-ENG-101"
+    traffic = "Traffic is as the run has it: this process wrote nothing past the end of its epoch."
+    advice = "Read which epoch and direction are in force (cutover status), and start the mirror of that one."
+
+
+class LaneContested(Refused):
+    """Another process holds the transactional id of a lane again and again."""
+
+    id = "CUT-ENG-102"
+    traffic = "Producers and consumers go on as before; every record is still written once, but copying hardly moves."
+    advice = "Find the second holder (same run name, other settings or another cluster of workers) and stop one of the two."
+
+
+class TopicRecreated(Decision):
+    """A topic of the pair was deleted and made again under the same name."""
+
+    id = "CUT-DEC-001"
+    advice = "Find out who replaced the topic and what it lost. To copy into the new one, start a new run under another --run name."
+
+
+class RetentionOvertook(Decision):
+    """The origin removed records before they were copied."""
+
+    id = "CUT-DEC-002"
+    advice = "Lengthen the origin's retention.ms and retention.bytes now; then decide whether the records named above may be missing on the follower."
+
+
+class FollowerHole(Decision):
+    """The follower lacks a record that the committed positions say it has."""
+
+    id = "CUT-DEC-003"
+    advice = "Move nobody to the follower. Find out what removed or failed to write the records (retention, an unclean leader election); then run cutover audit."
+
+
+class ForeignRecords(Decision):
+    """The follower holds records that no lane of this run wrote."""
+
+    id = "CUT-DEC-004"
+    advice = "Name an empty topic as the follower, or find the writer and stop it; nothing of it is overwritten."
+
+
+class PartitionsChanged(Decision):
+    """A topic of the pair has another number of partitions than when the run began."""
+
+    id = "CUT-DEC-005"
+    advice = "Find out who added partitions. A key may now be in two of them: start a new run into a new follower."
+
+
+class RecordTooLarge(Decision):
+    """A record of the origin does not fit into the follower."""
+
+    id = "CUT-DEC-006"
+    advice = "Raise the follower's max.message.bytes to at least the origin's plus 1 KiB, then run the command again."
