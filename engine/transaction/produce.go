@@ -1,0 +1,87 @@
+package transaction
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// BatchHeader is the size of a record batch (format 2) before its records.
+const BatchHeader = 61
+
+const (
+	magic            = 2
+	isTransactional  = 0x10
+	afterLength      = 12 // batchLength counts from here
+	crcStart         = 21
+	produceTimeoutMs = 5000
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Batch is one record batch on its way to one partition. Bytes holds BatchHeader free bytes, then the records,
+// compressed with Codec (Kafka's numbers, 0 to 4).
+type Batch struct {
+	Partition int32
+	Bytes     []byte
+	Records   int32
+	BaseMs    int64
+	MaxMs     int64
+	Codec     int16
+}
+
+// seal writes the header: who produces it, where it stands in the producer's sequence, and the checksum.
+func (b *Batch) seal(producer int64, epoch int16, sequence int32) {
+	head := b.Bytes
+	binary.BigEndian.PutUint64(head[0:], 0)
+	binary.BigEndian.PutUint32(head[8:], uint32(len(head)-afterLength))
+	binary.BigEndian.PutUint32(head[12:], ^uint32(0)) // partition leader epoch: the broker's to fill
+	head[16] = magic
+	binary.BigEndian.PutUint16(head[21:], uint16(b.Codec)|isTransactional)
+	binary.BigEndian.PutUint32(head[23:], uint32(b.Records-1))
+	binary.BigEndian.PutUint64(head[27:], uint64(b.BaseMs))
+	binary.BigEndian.PutUint64(head[35:], uint64(b.MaxMs))
+	binary.BigEndian.PutUint64(head[43:], uint64(producer))
+	binary.BigEndian.PutUint16(head[51:], uint16(epoch))
+	binary.BigEndian.PutUint32(head[53:], uint32(sequence))
+	binary.BigEndian.PutUint32(head[57:], uint32(b.Records))
+	binary.BigEndian.PutUint32(head[17:], crc32.Checksum(head[crcStart:], castagnoli))
+}
+
+// Produce sends at most one batch per partition to one broker and waits until all in-sync replicas have them.
+func (s *Session) Produce(ctx context.Context, broker int32, topic string, topicID [16]byte, batches []*Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := s.Client.Broker(int(broker)).Request(ctx, s.request(topic, topicID, batches))
+	if err != nil {
+		return fmt.Errorf("Produce: %w", err)
+	}
+	for _, topic := range answer.(*kmsg.ProduceResponse).Topics {
+		for _, partition := range topic.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return refused(fmt.Errorf("Produce to partition %d: %w", partition.Partition, err))
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Session) request(topic string, topicID [16]byte, batches []*Batch) *kmsg.ProduceRequest {
+	request := kmsg.NewPtrProduceRequest()
+	request.TransactionID, request.Acks, request.TimeoutMillis = &s.id, -1, produceTimeoutMs
+	about := kmsg.NewProduceRequestTopic()
+	about.Topic, about.TopicID = topic, topicID
+	for _, batch := range batches {
+		batch.seal(s.producer, s.epoch, s.sequences[batch.Partition])
+		s.sequences[batch.Partition] = (s.sequences[batch.Partition] + batch.Records) & 0x7fffffff
+		one := kmsg.NewProduceRequestTopicPartition()
+		one.Partition, one.Records = batch.Partition, batch.Bytes
+		about.Partitions = append(about.Partitions, one)
+	}
+	request.Topics = append(request.Topics, about)
+	return request
+}
