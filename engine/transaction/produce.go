@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -52,11 +53,27 @@ func (b *Batch) seal(producer int64, epoch int16, sequence int32) {
 	binary.BigEndian.PutUint32(head[17:], crc32.Checksum(head[crcStart:], castagnoli))
 }
 
-// Produce sends at most one batch per partition to one broker and waits until all in-sync replicas have them.
-func (s *Session) Produce(ctx context.Context, broker int32, topic string, topicID [16]byte, batches []*Batch) error {
+// Produce sends at most one batch per partition to each broker and waits until all in-sync replicas have them.
+func (s *Session) Produce(ctx context.Context, topic string, topicID [16]byte, byBroker map[int32][]*Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := s.Client.Broker(int(broker)).Request(ctx, s.request(topic, topicID, batches))
+	failures := make(chan error, len(byBroker))
+	for broker, batches := range byBroker {
+		request := s.request(topic, topicID, batches)
+		if len(byBroker) == 1 {
+			return s.send(ctx, broker, request)
+		}
+		go func() { failures <- s.send(ctx, broker, request) }()
+	}
+	var all []error
+	for range byBroker {
+		all = append(all, <-failures)
+	}
+	return errors.Join(all...)
+}
+
+func (s *Session) send(ctx context.Context, broker int32, request *kmsg.ProduceRequest) error {
+	answer, err := s.Client.Broker(int(broker)).Request(ctx, request)
 	if err != nil {
 		return fmt.Errorf("Produce: %w", err)
 	}
