@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final, Literal, NamedTuple
 
+from cutover.errors import ConfigDrifted
+
 
 class TopicPartition(NamedTuple):
     """A partition of a topic."""
@@ -70,6 +72,21 @@ class ConfigChange:
 
     expected: str | None
     wanted: str | None
+
+
+def due_changes(topic: str, explicit: Mapping[str, str], changes: Mapping[str, ConfigChange]) -> dict[str, str | None]:
+    """What is left to set (None: to unset); raises ConfigDrifted, before anything is changed, for a third value."""
+    due: dict[str, str | None] = {}
+    for name, change in changes.items():
+        found = explicit.get(name)
+        if found == change.wanted:
+            continue
+        if found != change.expected:
+            raise ConfigDrifted(
+                f"{name} of {topic} was changed by somebody else", config=name, expected=change.expected, wanted=change.wanted, found=found
+            )
+        due[name] = change.wanted
+    return due
 
 
 class Isolation(StrEnum):
