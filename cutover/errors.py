@@ -391,3 +391,10 @@ class RecordTooLarge(Decision):
 
     id = "CUT-DEC-006"
     advice = "Raise the follower's max.message.bytes to at least the origin's plus 1 KiB, then run the command again."
+
+
+class RuntimeDirectoryUnusable(Refused):
+    """The directory for the sockets of engine processes cannot be made, or others may write into it."""
+
+    id = "CUT-ENG-007"
+    advice = "Point CUTOVER_RUNTIME_DIR at a directory of yours with mode 0700 and a path below 60 characters."

@@ -1,0 +1,75 @@
+"""Fixtures of the whole suite: the cluster, topics with names of their own, and waiting for what can be observed."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+
+pytest_plugins = ["tests.kafka_options"]
+
+
+class MakeTopic(Protocol):
+    def __call__(self, partitions: int = 1, config: Mapping[str, str] | None = None, name: str = "topic") -> str: ...
+
+
+class WaitUntil(Protocol):
+    def __call__(self, predicate: Callable[[], object], seconds: float, what: str) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def bootstrap(pytestconfig: pytest.Config) -> str:
+    """host:port of the suite's cluster."""
+    from tests.kafka_options import bootstrap_servers  # late: pytest rewrites the assertions of a plugin that nobody imported before it
+
+    return bootstrap_servers(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def admin(bootstrap: str) -> AdminClient:
+    """An admin client of the suite's cluster, shared by the tests of one worker."""
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+@pytest.fixture
+def topic(admin: AdminClient, wait_until: WaitUntil) -> Iterator[MakeTopic]:
+    """Makes topics with unique names, usable when they are returned, removed after the test."""
+    made: list[str] = []
+
+    def make(partitions: int = 1, config: Mapping[str, str] | None = None, name: str = "topic") -> str:
+        unique = f"{name}-{uuid.uuid4().hex[:10]}"
+        admin.create_topics([NewTopic(unique, partitions, config=dict(config or {}))])[unique].result(30)
+        made.append(unique)
+        wait_until(lambda: usable(admin, unique, partitions), 30, f"{unique} has leaders that answer")
+        return unique
+
+    yield make
+    present = set(admin.list_topics(timeout=10).topics)
+    for future in admin.delete_topics([name for name in made if name in present]).values() if present & set(made) else ():
+        future.result(30)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """Polls until the predicate is true; fails naming what did not come, never sleeps longer than needed."""
+
+    def wait(predicate: Callable[[], object], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not predicate():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {seconds:g} s: {what}")
+            time.sleep(0.02)
+
+    return wait
+
+
+def usable(admin: AdminClient, topic: str, partitions: int) -> bool:
+    """Whether every partition's leader answers for its end offset: leaders in the metadata alone are not enough."""
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)}  # type: ignore[no-untyped-call]
+    try:
+        return all(future.result(5).offset >= 0 for future in admin.list_offsets(asked).values())
+    except KafkaException:
+        return False
