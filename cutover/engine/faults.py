@@ -1,0 +1,53 @@
+"""The names of engine faults, and the error of ours that each one is: who acts next, and why it was stopped."""
+
+from collections.abc import Mapping
+
+from cutover import errors
+from cutover.engine.events import Fault
+
+FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
+    "bad_configuration": (errors.EngineRefusedInput, "The engine checks all of its configuration before it reaches for the cluster."),
+    "bad_command": (errors.EngineRefusedInput, "The engine does not know this command or one of its fields."),
+    "engine_failed": (errors.EngineFailed, "The engine met an error that it has no name for, and stopped rather than guess."),
+    "unreachable": (errors.NoBroker, "No broker answered before the deadline."),
+    "authentication_failed": (errors.NotAuthenticated, "The broker answered and refused the login."),
+    "certificate_refused": (
+        errors.NotAuthenticated,
+        "TLS is always verified; the broker's certificate is not signed for this name by the CA that was given.",
+    ),
+    "not_authorized": (errors.NotAuthorized, "The login is accepted, and an ACL forbids what the engine needs."),
+    "unknown_topic": (errors.UnknownTopic, "The cluster does not list the topic to this principal."),
+    "topic_recreated": (
+        errors.TopicRecreated,
+        "Its topic id changed: records and positions of the old topic say nothing about the new one.",
+    ),
+    "retention_overtook": (
+        errors.RetentionOvertook,
+        "The first record that is still there lies past the next one to copy; going on would leave a hole.",
+    ),
+    "foreign_records": (
+        errors.ForeignRecords,
+        "A record counts as mirrored only if a lane of this run wrote it; copying beside a foreign writer cannot be proved.",
+    ),
+    "hole": (errors.FollowerHole, "Going on would hide the loss; the positions and the follower's own log disagree."),
+    "epoch_ended": (errors.EpochEnded, "The control topic shows a later epoch than the one this mirror was started for."),
+    "lane_contested": (errors.LaneContested, "Each time the lane was taken, somebody else took it back."),
+    "record_too_large": (errors.RecordTooLarge, "The follower refused the record; skipping it would lose it."),
+    "partitions_changed": (
+        errors.PartitionsChanged,
+        "Keys go to other partitions from that moment on, so the order per key is no longer known.",
+    ),
+    "violation": (errors.Violation, "Reading both topics showed a difference that nothing explains."),
+}
+"""Fault name to our error and why the engine stopped. An unknown name is an EngineFailed."""
+
+PASSING: frozenset[str] = frozenset({"engine_failed", "unreachable"})
+"""Faults after which starting the worker again is right: they say nothing about the data."""
+
+
+def error_of(fault: Fault, **facts: object) -> errors.CutoverError:
+    """The fault as an error of ours, with its fields and the facts."""
+    kind, why = FAULTS.get(fault.name, FAULTS["engine_failed"])
+    error = kind(fault.message, why=why)
+    error.fields = {**fault.fields, **facts, "fault": fault.name}
+    return error
