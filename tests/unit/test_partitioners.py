@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cutover.errors import UnknownNullKeyPolicy, UnknownPartitioner
 from cutover.lineage import Lineage
-from cutover.partitioners import ALIASES, FAMILIES, KEY_IGNORED, family, fit, murmur2, null_key_partition, partition
+from cutover.partitioners import ALIASES, FAMILIES, KEY_IGNORED, Verdict, family, fit, murmur2, null_key_partition, partition
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "partitioners.json").read_text())
 GOLDEN_KEYS = [bytes.fromhex(key) for key in GOLDEN["keys"]]
@@ -250,3 +250,19 @@ def test_the_words_of_every_verdict_show_no_key() -> None:
     keys = topic_keys(300)
     for sample in ([], written_by("java", keys, 6), [*written_by("java", keys, 6), *written_by("sarama", keys, 6)]):
         assert "customer" not in fit(sample, 6).explain()
+
+
+def test_the_page_on_partitioners_names_every_family_alias_and_verdict() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "partitioners.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert {*FAMILIES, *get_args(Verdict)} == set(rows)
+    assert all(f"`{alias}`" in rows[name] for alias, name in ALIASES.items())
+    assert all(rows[name].endswith(f"{known.empty_key} |") for name, known in FAMILIES.items())
+
+
+def test_the_page_on_partitioners_counts_the_vectors_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "partitioners.md").read_text()
+    clients = {run["client"] for run in GOLDEN["runs"]}
+    versions = {(run["client"], run["version"]) for run in GOLDEN["runs"]}
+    asked = f"{len(GOLDEN_KEYS)} keys, {len(GOLDEN['tables'][0]['placements'])} partition counts, {len(GOLDEN['runs'])} settings"
+    assert f"{asked} of {len(clients)} clients in {len(versions)} versions" in page
