@@ -31,3 +31,8 @@ def render(error: CutoverError) -> str:
 @click.version_option(__version__, prog_name="cutover")
 def main() -> None:
     """Move a live Kafka topic to one with more partitions: nothing lost, order kept, always a way back."""
+
+
+from cutover.cli.kafka import kafka  # noqa: E402 - commands are added to the group that is defined above
+
+main.add_command(kafka)

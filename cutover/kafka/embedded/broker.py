@@ -106,9 +106,9 @@ class Broker:
             self.launch()
             self.wait_until_listening()
 
-    def stop(self) -> None:
-        """Ends the broker in order (SIGTERM: leadership moves, logs are closed); after 30 s by force."""
-        self._end(signal.SIGTERM, STOP_SECONDS)
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ends the broker in order (SIGTERM: leadership moves, logs are closed); when the time is over by force."""
+        self._end(signal.SIGTERM, seconds)
 
     def kill(self) -> None:
         """Ends the broker as a power cut would (SIGKILL)."""
@@ -126,10 +126,6 @@ class Broker:
         """Stops the broker and starts it again."""
         self.stop()
         self.start()
-
-    def request_stop(self) -> None:
-        """Sends SIGTERM and returns at once."""
-        self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
         if (pid := self.pid) is not None:

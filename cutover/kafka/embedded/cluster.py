@@ -5,11 +5,10 @@ It owns the files and the order of starting and stopping; how one process lives 
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +19,11 @@ from confluent_kafka.admin import AdminClient
 from cutover.errors import BrokerNotStarted, KafkaInUse
 from cutover.kafka.embedded import ports as port_numbers
 from cutover.kafka.embedded import registry
+from cutover.kafka.embedded.archive import archive_options
 from cutover.kafka.embedded.broker import Broker, Upbringing, wait_for
 from cutover.kafka.embedded.identity import Identity, own_identity
 from cutover.kafka.embedded.jars import class_path, read_lock
-from cutover.kafka.embedded.java import find_java
+from cutover.kafka.embedded.java import find_java, jvm_command
 from cutover.kafka.embedded.properties import (
     LOOPBACK,
     ClusterSpec,
@@ -125,11 +125,8 @@ class EmbeddedKafka:
                 return
 
     def stop(self) -> None:
-        """Stops all brokers in order and removes a temporary data directory."""
-        for broker in self.brokers:
-            broker.resume()
-            broker.request_stop()
-        stopping = [threading.Thread(target=broker.stop) for broker in self.brokers]
+        """Ends all brokers: in order where the data are kept, at once where they are removed."""
+        stopping = [threading.Thread(target=broker.kill if self.temporary else broker.stop) for broker in self.brokers]
         for thread in stopping:
             thread.start()
         for thread in stopping:
@@ -156,7 +153,8 @@ class EmbeddedKafka:
         if not record.exists():
             format_nodes(self.spec, self.cluster_id, folders, java, jars)
             record.write_text(json.dumps({"cluster_id": self.cluster_id, "kafka": read_lock().kafka, "brokers": self.spec.brokers}))
-        upbringing = Upbringing(self._command(str(java.path), jars), self._owner, self._remains())
+        command = jvm_command(java, jars, self.spec.heap_mb, *archive_options(java, jars))
+        upbringing = Upbringing(command, self._owner, self._remains())
         self.brokers = tuple(Broker(node, folders[node], ports[node], upbringing) for node in ports)
         self._launch(ports)
 
@@ -193,23 +191,6 @@ class EmbeddedKafka:
     def _remains(self) -> tuple[Path, ...]:
         """What a supervisor removes when this process dies without stopping its cluster."""
         return (registry.path_of(self.data_dir), *([self.data_dir] if self.temporary else []))
-
-    def _command(self, java: str, jars: Sequence[Path]) -> tuple[str, ...]:
-        return (
-            java,
-            f"-Xmx{self.spec.heap_mb}m",
-            "-XX:+UseG1GC",
-            "-XX:MaxGCPauseMillis=20",
-            "-XX:+ExitOnOutOfMemoryError",
-            "-XX:-UsePerfData",
-            "-Djava.net.preferIPv4Stack=true",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
-            "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
-            "-cp",
-            os.pathsep.join(map(str, jars)),
-            "kafka.Kafka",
-        )
 
 
 def _per_broker(value: int | Mapping[int, int], brokers: int) -> Mapping[int, int]:
