@@ -1,13 +1,107 @@
-// Package mirror copies the origin to the follower.
+// Package mirror copies an origin topic to a follower with another number of partitions, exactly once.
+//
+// A worker joins the group of the run and is dealt lanes; each lane is fenced, recovered and copied by itself
+// (lane.go); what is there to copy is filled into transactions while the one before commits (filler.go).
 package mirror
 
 import (
 	"context"
+	"os"
+	"runtime/debug"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cutover/engine/connect"
+	"cutover/engine/offsets"
+	"cutover/engine/position"
+	"cutover/engine/provenance"
 	"cutover/engine/wire"
 )
 
-// Run is the whole life of one process of this role.
-func Run(_ context.Context, _ wire.Mirror, _ *wire.Server, _ string) error {
-	return wire.Faultf("engine_failed", "not built yet")
+// A worker stays below 300 MB resident; the runtime collects harder as it comes near this.
+const heapLimitBytes = 200 << 20
+
+// Run is the whole life of a worker: it returns nil when it was stopped or left alone for its grace time.
+func Run(ctx context.Context, config wire.Mirror, to *wire.Server, version string) error {
+	debug.SetMemoryLimit(heapLimitBytes)
+	if err := complete(&config); err != nil {
+		return err
+	}
+	client, err := connect.Client(config.Connection, clientID(config, "watch"))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	cluster, err := connect.Describe(ctx, client)
+	if err != nil {
+		return err
+	}
+	for _, topic := range []wire.Topic{config.Origin, config.Follower} {
+		if _, err := leadersOf(ctx, client, topic); err != nil {
+			return err
+		}
+	}
+	if err := followerIsOurs(ctx, client, config); err != nil {
+		return err
+	}
+	to.Emit(wire.Ready{Event: "ready", Role: "mirror", Worker: config.Worker, PID: os.Getpid(), Version: version,
+		ClusterID: cluster.ID, TransactionVersion: cluster.TransactionVersion, KIP890Part2: cluster.KIP890Part2()})
+	return newWorker(config, cluster, client, to).run(ctx)
+}
+
+// complete checks the configuration and fills what may be left out.
+func complete(config *wire.Mirror) error {
+	if config.Origin.Partitions < 1 || config.Follower.Partitions < 1 || config.Group == "" || config.Run == "" {
+		return wire.Faultf("bad_configuration", "the configuration names no run, no group or no partitions")
+	}
+	if _, err := route(*config); err != nil {
+		return err
+	}
+	if config.Lanes < 1 || config.Lanes > config.Origin.Partitions {
+		return wire.Faultf("bad_configuration", "%d lanes for %d partitions", config.Lanes, config.Origin.Partitions)
+	}
+	if config.TransactionTimeoutMs == 0 {
+		config.TransactionTimeoutMs = 10_000
+	}
+	return nil
+}
+
+// followerIsOurs refuses a follower that holds records before the run has committed anything.
+func followerIsOurs(ctx context.Context, client *kgo.Client, config wire.Mirror) error {
+	positions, err := offsets.Committed(ctx, client, config.Group, config.Origin.Name, config.Origin.ID)
+	if err != nil {
+		return err
+	}
+	for _, one := range positions {
+		if mark, ours := position.Parse(one.Metadata); ours && mark.Run == config.RunID {
+			return nil
+		}
+	}
+	begins, err := offsets.Begin(ctx, client, config.Follower.Name)
+	if err != nil {
+		return err
+	}
+	ends, err := offsets.Stable(ctx, client, config.Follower.Name)
+	if err != nil {
+		return err
+	}
+	ranges := map[int32]span{}
+	for p, end := range ends {
+		ranges[p] = span{begins[p], min(end, begins[p]+tailRecords)}
+	}
+	foreign, first := 0, &kgo.Record{}
+	err = readRanges(ctx, config.Connection, clientID(config, "watch"), config.Follower.Name, ranges, func(record *kgo.Record) {
+		if origin, mirrored := provenance.Of(record); !mirrored || origin.Run != config.RunID {
+			if foreign == 0 {
+				first = record
+			}
+			foreign++
+		}
+	})
+	if err == nil && foreign > 0 {
+		return wire.Faultf("foreign_records", "%s already holds records that this run did not write: the first is at partition %d, offset %d",
+			config.Follower.Name, first.Partition, first.Offset).
+			With(map[string]any{"topic": config.Follower.Name, "partition": first.Partition, "offset": first.Offset})
+	}
+	return err
 }

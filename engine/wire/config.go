@@ -53,6 +53,7 @@ type Topic struct {
 	ID              TopicID `json:"id"`
 	Partitions      int32   `json:"partitions"`
 	MaxMessageBytes int32   `json:"max_message_bytes"`
+	Compacted       bool    `json:"compacted"`
 }
 
 // TopicID is Kafka's 16 bytes, in JSON the URL-safe base64 that Kafka's tools print.

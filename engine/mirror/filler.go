@@ -1,0 +1,278 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cutover/engine/connect"
+	"cutover/engine/partition"
+	"cutover/engine/provenance"
+	"cutover/engine/wire"
+)
+
+const (
+	pollRecords  = 4000
+	pollWait     = 100 * time.Millisecond
+	idleCommit   = 200 * time.Millisecond // after which positions that passed only control records are committed
+	fetchBytes   = 4 << 20
+	partBytes    = 1 << 20
+	rateSlice    = 20 // a limited lane takes this part of a second at a time
+	waitingInput = "waiting for records of the origin"
+	waitingRate  = "the rate limit"
+	waitingPause = "paused"
+	waitingSpace = "the follower's acknowledgements"
+)
+
+// pairKey is an origin partition and a follower partition.
+type pairKey struct{ origin, follower int32 }
+
+// filler reads the lane's origin partitions and fills the load that the next transaction will take.
+type filler struct {
+	config   wire.Mirror
+	router   partition.Router
+	client   *kgo.Client
+	limits   *limits
+	skip     map[pairKey]int64 // records up to this origin offset are on the follower already
+	reading  map[int32]int64   // next offset to read, by origin partition
+	walls    wire.Offsets
+	draining bool
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	current *load
+	spare   *load
+	since   time.Time // when the current load got its first content
+	closed  bool
+	failure error
+	slowed  string
+}
+
+func newFiller(config wire.Mirror, limits *limits, resume map[int32]int64, skip map[pairKey]int64, walls wire.Offsets) (*filler, error) {
+	router, err := route(config)
+	if err != nil {
+		return nil, err
+	}
+	at := map[int32]kgo.Offset{}
+	for p, offset := range resume {
+		at[p] = kgo.NewOffset().At(offset)
+	}
+	client, err := connect.Client(config.Connection, clientID(config, "reader"),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{config.Origin.Name: at}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(pollWait),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(partBytes))
+	if err != nil {
+		return nil, err
+	}
+	f := &filler{config: config, router: router, client: client, limits: limits, skip: skip, reading: resume,
+		walls: walls, draining: walls != nil, current: newLoad(), spare: newLoad(), slowed: waitingInput}
+	f.changed = sync.NewCond(&f.mu)
+	return f, nil
+}
+
+// run reads until the context ends or reading fails; either way take gives nothing more afterwards.
+func (f *filler) run(ctx context.Context) {
+	defer f.client.Close()
+	err := f.loop(ctx)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed, f.failure = true, err
+	f.changed.Broadcast()
+}
+
+func (f *filler) loop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if !f.limits.unpaused(ctx, f.say) {
+			return nil
+		}
+		polling, cancel := context.WithTimeout(ctx, pollWait)
+		fetches := f.client.PollRecords(polling, f.limits.slice(pollRecords))
+		cancel()
+		if err := f.failed(ctx, fetches); err != nil {
+			return err
+		}
+		if fetches.NumRecords() == 0 {
+			f.mu.Lock()
+			f.slowed = waitingInput
+			f.changed.Broadcast() // lets take look at the clock
+			f.mu.Unlock()
+			continue
+		}
+		f.limits.wait(ctx, fetches, f.say)
+		f.fill(ctx, fetches)
+	}
+	return nil
+}
+
+func (f *filler) failed(ctx context.Context, fetches kgo.Fetches) error {
+	for _, failure := range fetches.Errors() {
+		err := failure.Err
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			f.mu.Lock()
+			next := f.reading[failure.Partition]
+			f.mu.Unlock()
+			return &outOfRange{partition: failure.Partition, position: next}
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// outOfRange says that the origin no longer (or not yet) has the offset to copy next.
+type outOfRange struct {
+	partition int32
+	position  int64
+}
+
+func (o *outOfRange) Error() string { return "offset out of range" }
+
+func (f *filler) say(why string) {
+	f.mu.Lock()
+	f.slowed = why
+	f.mu.Unlock()
+}
+
+// fill waits for room in the current load and puts the records there.
+func (f *filler) fill(ctx context.Context, fetches kgo.Fetches) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.current.bytes >= loadBytes && ctx.Err() == nil {
+		f.slowed = waitingSpace
+		f.changed.Wait()
+	}
+	if f.current.empty() {
+		f.since = time.Now()
+	}
+	f.slowed = ""
+	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) { f.add(fetched.Partition, fetched.Records) })
+	f.changed.Broadcast()
+}
+
+func (f *filler) add(from int32, records []*kgo.Record) {
+	if len(records) == 0 {
+		return
+	}
+	first, next := f.reading[from], f.reading[from]
+	wall, walled := f.walls[from]
+	for _, record := range records {
+		if walled && record.Offset >= wall {
+			next = max(next, wall)
+			break
+		}
+		next = record.Offset + 1
+		if !record.Attrs.IsControl() {
+			f.copy(record)
+		}
+	}
+	if next > first {
+		f.reading[from] = next
+		f.current.read(from, first, next)
+	}
+	if walled && next >= wall {
+		f.client.PauseFetchPartitions(map[string][]int32{f.config.Origin.Name: {from}})
+	}
+}
+
+func (f *filler) copy(record *kgo.Record) {
+	to := f.router.Target(record.Key, record.Partition, record.Offset)
+	if through, some := f.skip[pairKey{record.Partition, to}]; some && record.Offset <= through {
+		return
+	}
+	f.current.add(record, to, provenance.Origin{Run: f.config.RunID, Epoch: f.config.Epoch, Partition: record.Partition, Offset: record.Offset})
+}
+
+// route knows the follower partition of each origin record.
+func route(config wire.Mirror) (partition.Router, error) {
+	router, err := partition.NewRouter(config.Partitioner, config.NullKeys, config.Origin.Partitions, config.Follower.Partitions)
+	if err != nil {
+		return router, wire.Faultf("bad_configuration", "%v", err)
+	}
+	return router, nil
+}
+
+// take gives the load to commit, or nil once reading has ended; it waits until there is one worth a transaction.
+func (f *filler) take(notBefore time.Time) *load {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.closed && !f.worth(notBefore) {
+		f.changed.Wait()
+	}
+	if f.closed {
+		return nil
+	}
+	taken := f.current
+	f.current, f.spare = f.spare, nil
+	f.changed.Broadcast()
+	return taken
+}
+
+func (f *filler) worth(notBefore time.Time) bool {
+	switch {
+	case f.current.empty() || f.spare == nil:
+		return false
+	case f.draining || f.current.bytes >= loadBytes/2:
+		return true
+	case f.current.records > 0:
+		return !time.Now().Before(notBefore)
+	}
+	return time.Since(f.since) >= idleCommit
+}
+
+// wake lets take look at the clock again.
+func (f *filler) wake() {
+	f.mu.Lock()
+	f.changed.Broadcast()
+	f.mu.Unlock()
+}
+
+// give returns a committed load for reuse.
+func (f *filler) give(back *load) {
+	back.clear()
+	f.mu.Lock()
+	f.spare = back
+	f.changed.Broadcast()
+	f.mu.Unlock()
+}
+
+// drainTo puts walls before records not yet read. A wall below what was read already is refused: it was copied.
+func (f *filler) drainTo(walls wire.Offsets) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, next := range f.reading {
+		if wall, ok := walls[p]; ok && next > wall {
+			return wire.Faultf("wall_passed", "partition %d was read up to %d, past the wall at %d", p, next, wall)
+		}
+	}
+	f.walls, f.draining = walls, true
+	var there []int32
+	for p, next := range f.reading {
+		if wall, ok := walls[p]; ok && next >= wall {
+			there = append(there, p)
+		}
+	}
+	if len(there) > 0 {
+		f.client.PauseFetchPartitions(map[string][]int32{f.config.Origin.Name: there})
+	}
+	f.changed.Broadcast()
+	return nil
+}
+
+// standing gives the next offsets to read and why reading is not faster.
+func (f *filler) standing() (wire.Offsets, string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	positions := wire.Offsets{}
+	for p, next := range f.reading {
+		positions[p] = next
+	}
+	return positions, f.slowed
+}

@@ -1,0 +1,327 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"cutover/engine/connect"
+	"cutover/engine/position"
+	"cutover/engine/transaction"
+	"cutover/engine/wire"
+)
+
+// States of a lane.
+const (
+	recovering = "recovering"
+	copying    = "copying"
+	drained    = "drained"
+)
+
+// errUnclean says that a commit went through over a broken connection: true, but the session must not be used again.
+var errUnclean = errors.New("a connection broke under the transaction")
+
+// lane copies a fixed set of origin partitions under one transactional id. Whoever holds it fences first, recovers
+// from the follower's log, and then commits one transaction after the other; any doubt sends it back to the start.
+type lane struct {
+	config     wire.Mirror
+	cluster    connect.Cluster
+	number     int32
+	partitions []int32
+	limits     *limits
+	counts     *counts
+	emit       func(any)
+
+	mu        sync.Mutex
+	walls     wire.Offsets
+	filler    *filler
+	state     string
+	producer  int64
+	epoch     int16
+	committed wire.Offsets
+	starts    map[int32]int64
+	producers map[int32][]int64
+}
+
+func newLane(config wire.Mirror, cluster connect.Cluster, number int32, limits *limits, counts *counts, emit func(any)) *lane {
+	l := &lane{config: config, cluster: cluster, number: number, limits: limits, counts: counts, emit: emit,
+		state: recovering, walls: config.Walls, committed: wire.Offsets{}}
+	for p := number; p < config.Origin.Partitions; p += config.Lanes {
+		l.partitions = append(l.partitions, p)
+	}
+	return l
+}
+
+func (l *lane) transactionalID() string {
+	return fmt.Sprintf("cutover.%s.%d.%d", l.config.Run, l.config.Epoch, l.number)
+}
+
+func clientID(config wire.Mirror, part string) string {
+	return fmt.Sprintf("cutover.%s.%s.%s", config.Run, config.Worker, part)
+}
+
+// run holds the lane until the context ends (nil), another session fences it (transaction.ErrFenced), or a fault.
+func (l *lane) run(ctx context.Context) error {
+	for tries := 0; ctx.Err() == nil; {
+		began := time.Now()
+		err := l.attempt(ctx)
+		var fault *wire.Fault
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errUnclean):
+			l.tell("renewed", err)
+			tries = 0
+			continue
+		case errors.Is(err, transaction.ErrFenced), errors.As(err, &fault) && !passing[fault.Name]:
+			return err
+		}
+		if time.Since(began) > 10*time.Second {
+			tries = 0
+		}
+		tries++
+		l.tell("retried", err)
+		sleep(ctx, min(250*time.Millisecond, time.Millisecond<<min(tries, 8)))
+	}
+	return nil
+}
+
+// passing faults may be over at the next try; the worker's own watch ends it when they are not.
+var passing = map[string]bool{"unreachable": true}
+
+func sleep(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (l *lane) tell(change string, reason error) {
+	event := wire.LaneChange{Event: "lane", Lane: l.number, Change: change}
+	if reason != nil {
+		event.Reason = reason.Error()
+	}
+	l.emit(event)
+}
+
+// attempt is one session: fence, see that the epoch is still ours, recover, copy.
+func (l *lane) attempt(ctx context.Context) error {
+	l.enter(recovering, nil)
+	session, err := transaction.Open(ctx, l.config.Connection, l.cluster, clientID(l.config, "lane"), l.transactionalID(), l.config.TransactionTimeoutMs)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if err := stillOurs(ctx, session.Client, l.config); err != nil {
+		return err
+	}
+	found, err := recoverLane(ctx, session.Client, l)
+	if err != nil {
+		return err
+	}
+	l.counts.recoveries.Add(1)
+	l.emit(wire.LaneChange{Event: "lane", Lane: l.number, Change: "recovered", Facts: found.facts()})
+	leaders, err := leadersOf(ctx, session.Client, l.config.Follower)
+	if err != nil {
+		return err
+	}
+	filling, err := newFiller(l.config, l.limits, found.resume, found.skip, l.wallsNow())
+	if err != nil {
+		return err
+	}
+	l.adopt(found, session)
+	if err := l.pin(ctx, session, leaders, found); err != nil {
+		return err
+	}
+	l.enter(copying, filling)
+	defer l.enter(recovering, nil)
+	return l.copy(ctx, session, leaders, filling)
+}
+
+// pin commits the start of each partition that has no position yet, so that a second try starts at the same place.
+func (l *lane) pin(ctx context.Context, session *transaction.Session, leaders map[int32]int32, found *found) error {
+	first := newLoad()
+	for _, p := range found.fresh {
+		first.read(p, found.resume[p], found.resume[p])
+	}
+	if first.empty() {
+		return nil
+	}
+	return l.commit(ctx, session, leaders, first)
+}
+
+func (l *lane) adopt(found *found, session *transaction.Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.starts, l.producers = found.starts, found.producers
+	for p, offset := range found.resume {
+		l.committed[p] = offset
+	}
+	l.producer, l.epoch = session.Producer()
+}
+
+func (l *lane) enter(state string, filling *filler) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state, l.filler = state, filling
+}
+
+func (l *lane) wallsNow() wire.Offsets {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.walls
+}
+
+// copy commits load after load until the context ends, reading fails, or a transaction is in doubt.
+func (l *lane) copy(ctx context.Context, session *transaction.Session, leaders map[int32]int32, filling *filler) error {
+	reading, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		filling.run(reading)
+	}()
+	defer func() { stop(); filling.wake(); <-ended }()
+	defer context.AfterFunc(reading, filling.wake)()
+	interval := time.Duration(l.config.MinIntervalMs) * time.Millisecond
+	for notBefore := time.Now(); ; {
+		due := time.AfterFunc(time.Until(notBefore), filling.wake)
+		next := filling.take(notBefore)
+		due.Stop()
+		if next == nil {
+			return l.ending(ctx, session, filling)
+		}
+		notBefore = time.Now().Add(interval)
+		// A stop lets the transaction that has begun end: at most one call's deadline each.
+		if err := l.commit(context.WithoutCancel(ctx), session, leaders, next); err != nil {
+			return err
+		}
+		filling.give(next)
+		if !session.Clean() {
+			return errUnclean
+		}
+	}
+}
+
+// ending names why reading ended.
+func (l *lane) ending(ctx context.Context, session *transaction.Session, filling *filler) error {
+	filling.mu.Lock()
+	failure := filling.failure
+	filling.mu.Unlock()
+	var gone *outOfRange
+	if errors.As(failure, &gone) {
+		return outran(ctx, session.Client, l.config.Origin, gone)
+	}
+	return failure
+}
+
+// commit is one transaction: positions first (they wait for the transaction before to settle), records, end.
+func (l *lane) commit(ctx context.Context, session *transaction.Session, leaders map[int32]int32, next *load) error {
+	began := time.Now()
+	producer, _ := session.Producer()
+	if err := session.CommitOffsets(ctx, l.config.Group, l.config.Origin.Name, l.config.Origin.ID, l.positions(next, producer)); err != nil {
+		return err
+	}
+	if next.records > 0 {
+		if err := l.produce(ctx, session, leaders, next); err != nil {
+			return err
+		}
+	}
+	if err := session.End(ctx, true); err != nil {
+		return err
+	}
+	l.counts.transaction(next, time.Since(began))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p, read := range next.spans {
+		l.committed[p] = read.next
+	}
+	l.producer, l.epoch = session.Producer()
+	return nil
+}
+
+func (l *lane) produce(ctx context.Context, session *transaction.Session, leaders map[int32]int32, next *load) error {
+	touched := make([]int32, 0, len(next.queues))
+	for p := range next.queues {
+		touched = append(touched, p)
+	}
+	if err := session.AddPartitions(ctx, l.config.Follower.Name, touched); err != nil {
+		return err
+	}
+	for _, round := range next.rounds() {
+		byBroker := map[int32][]*transaction.Batch{}
+		for _, one := range round {
+			one.compress()
+			if limit := int(l.config.Follower.MaxMessageBytes); limit > 0 && len(one.Bytes) > limit {
+				return wire.Faultf("record_too_large", "a batch of %d record(s), %d bytes with provenance, is above the follower's max.message.bytes of %d",
+					one.Records, len(one.Bytes), limit)
+			}
+			leader := leaders[one.Partition]
+			byBroker[leader] = append(byBroker[leader], &one.Batch)
+		}
+		if err := session.Produce(ctx, l.config.Follower.Name, l.config.Follower.ID, byBroker); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positions are what the transaction commits: the next offset of each partition read, with its mark.
+func (l *lane) positions(next *load, producer int64) []transaction.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	positions := make([]transaction.Position, 0, len(next.spans))
+	for p, read := range next.spans {
+		if !slices.Contains(l.producers[p], producer) {
+			l.producers[p] = append(l.producers[p], producer)
+		}
+		mark := position.Mark{Run: l.config.RunID, Epoch: l.config.Epoch, Start: l.starts[p], From: read.from, Producers: l.producers[p]}
+		positions = append(positions, transaction.Position{Partition: p, Offset: read.next, Metadata: mark.String()})
+	}
+	return positions
+}
+
+// drainTo puts walls for this lane; they also hold for its next session.
+func (l *lane) drainTo(walls wire.Offsets) error {
+	l.mu.Lock()
+	filling := l.filler
+	l.walls = walls
+	l.mu.Unlock()
+	if filling != nil {
+		return filling.drainTo(walls)
+	}
+	return nil
+}
+
+// status is the lane as it stands; drained when everything below its walls is committed.
+func (l *lane) status() (wire.LaneStatus, wire.Offsets, wire.Offsets, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	positions, slowed := wire.Offsets{}, ""
+	if l.filler != nil {
+		positions, slowed = l.filler.standing()
+	}
+	committed := wire.Offsets{}
+	for p, offset := range l.committed {
+		committed[p] = offset
+	}
+	state := l.state
+	if state == copying && l.walls != nil && l.reached() {
+		state = drained
+	}
+	return wire.LaneStatus{Lane: l.number, Partitions: l.partitions, TransactionalID: l.transactionalID(),
+		ProducerID: l.producer, ProducerEpoch: l.epoch, State: state}, positions, committed, slowed
+}
+
+func (l *lane) reached() bool {
+	for _, p := range l.partitions {
+		if wall, ok := l.walls[p]; ok && l.committed[p] < wall {
+			return false
+		}
+	}
+	return true
+}

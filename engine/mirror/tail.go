@@ -1,0 +1,395 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"cutover/engine/connect"
+	"cutover/engine/offsets"
+	"cutover/engine/partition"
+	"cutover/engine/position"
+	"cutover/engine/provenance"
+	"cutover/engine/recovery"
+	"cutover/engine/wire"
+)
+
+const tailRecords = 2000 // offsets read back from the follower's end at first; doubled until enough is seen
+
+// found is what recovery established: where to go on and what to leave out on the way.
+type found struct {
+	resume    map[int32]int64
+	skip      map[pairKey]int64
+	starts    map[int32]int64
+	producers map[int32][]int64
+	fresh     []int32 // origin partitions without a position
+	unproved  int
+}
+
+func (f *found) facts() map[string]any {
+	return map[string]any{"resume": f.resume, "skipped_pairs": len(f.skip), "unproved": f.unproved}
+}
+
+func lineage(config wire.Mirror) partition.Lineage {
+	return partition.Lineage{OriginCount: config.Origin.Partitions, FollowerCount: config.Follower.Partitions}
+}
+
+// past is one origin partition's committed state.
+type past struct {
+	committed *int64
+	mark      position.Mark
+}
+
+// recoverLane reads what is committed, what of it the follower's tail shows, and decides each pair of partitions.
+func recoverLane(ctx context.Context, client *kgo.Client, l *lane) (*found, error) {
+	pasts, err := committedOf(ctx, client, l.config, l.partitions)
+	if err != nil {
+		return nil, err
+	}
+	result := &found{resume: map[int32]int64{}, skip: map[pairKey]int64{}, starts: map[int32]int64{}, producers: map[int32][]int64{}}
+	if err := begin(ctx, client, l, pasts, result); err != nil {
+		return nil, err
+	}
+	expected, err := lastTransaction(ctx, l.config, pasts)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := tails(ctx, client, l, pasts)
+	if err != nil {
+		return nil, err
+	}
+	return result, result.decide(l, pasts, expected, seen)
+}
+
+// committedOf reads the group's stable positions of some origin partitions.
+func committedOf(ctx context.Context, client *kgo.Client, config wire.Mirror, partitions []int32) (map[int32]past, error) {
+	fetched, err := offsets.Committed(ctx, client, config.Group, config.Origin.Name, config.Origin.ID)
+	if err != nil {
+		return nil, err
+	}
+	pasts := map[int32]past{}
+	for _, p := range partitions {
+		pasts[p] = past{}
+		if one, ok := fetched[p]; ok {
+			mark, ours := position.Parse(one.Metadata)
+			if !ours || mark.Run != config.RunID || mark.Epoch != config.Epoch {
+				return nil, wire.Faultf("foreign_positions", "group %s has a position on partition %d of %s that is not of this run", config.Group, p, config.Origin.Name).
+					With(map[string]any{"partition": p})
+			}
+			pasts[p] = past{committed: &one.Offset, mark: mark}
+		}
+	}
+	return pasts, nil
+}
+
+// begin settles where each partition's epoch starts: as marked, or as the plan says.
+func begin(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past, into *found) error {
+	fresh, err := startOffsets(ctx, client, l.config)
+	if err != nil {
+		return err
+	}
+	for p, was := range pasts {
+		if was.committed != nil {
+			into.starts[p], into.producers[p] = was.mark.Start, slices.Clone(was.mark.Producers)
+			continue
+		}
+		into.starts[p] = fresh[p]
+		into.fresh = append(into.fresh, p)
+	}
+	return nil
+}
+
+func startOffsets(ctx context.Context, client *kgo.Client, config wire.Mirror) (wire.Offsets, error) {
+	switch config.Start.Kind {
+	case "offsets":
+		return config.Start.Offsets, nil
+	case "latest":
+		return offsets.Stable(ctx, client, config.Origin.Name)
+	case "time":
+		return offsets.At(ctx, client, config.Origin.Name, config.Start.TimeMs)
+	case "earliest":
+		return offsets.Begin(ctx, client, config.Origin.Name)
+	}
+	return nil, wire.Faultf("bad_configuration", "start %q is not earliest, latest, time or offsets", config.Start.Kind)
+}
+
+// lastTransaction reads again what the last committed transaction took from the origin, by pair.
+func lastTransaction(ctx context.Context, config wire.Mirror, pasts map[int32]past) (map[pairKey][]int64, error) {
+	router, err := route(config)
+	if err != nil {
+		return nil, err
+	}
+	ranges := map[int32]span{}
+	for p, was := range pasts {
+		if was.committed != nil && was.mark.From < *was.committed {
+			ranges[p] = span{was.mark.From, *was.committed}
+		}
+	}
+	expected := map[pairKey][]int64{}
+	err = readRanges(ctx, config.Connection, clientID(config, "recovery"), config.Origin.Name, ranges, func(record *kgo.Record) {
+		key := pairKey{record.Partition, router.Target(record.Key, record.Partition, record.Offset)}
+		expected[key] = append(expected[key], record.Offset)
+	})
+	var gone *outOfRange
+	if errors.As(err, &gone) {
+		return nil, outranFault(config.Origin, gone, -1)
+	}
+	return expected, err
+}
+
+// tails reads back each follower partition until the last transaction and everything after it must have been seen.
+func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past) (map[pairKey][]int64, error) {
+	begins, ends, err := settledRange(ctx, client, l.config)
+	if err != nil {
+		return nil, err
+	}
+	open := map[int32]int64{} // follower partition to how far back to read
+	for _, p := range l.partitions {
+		for _, q := range lineage(l.config).Children(p) {
+			if ends[q] > begins[q] {
+				open[q] = tailRecords
+			}
+		}
+	}
+	seen := map[pairKey][]int64{}
+	for len(open) > 0 {
+		ranges := map[int32]span{}
+		for q, back := range open {
+			ranges[q] = span{max(begins[q], ends[q]-back), ends[q]}
+		}
+		part, err := readTail(ctx, l, ranges)
+		if err != nil {
+			return nil, err
+		}
+		for q, one := range ranges {
+			if one.from > begins[q] && !enough(l, q, part, pasts) {
+				open[q] *= 4
+				continue
+			}
+			delete(open, q)
+			for _, p := range l.partitions {
+				if offsets, some := part[pairKey{p, q}]; some {
+					seen[pairKey{p, q}] = offsets
+				}
+			}
+		}
+	}
+	return seen, nil
+}
+
+// enough reports that for each parent of q in this lane a record from before the last transaction was seen.
+func enough(l *lane, q int32, seen map[pairKey][]int64, pasts map[int32]past) bool {
+	for _, p := range lineage(l.config).Parents(q) {
+		was, mine := pasts[p]
+		if !mine {
+			continue
+		}
+		offsets := seen[pairKey{p, q}]
+		if was.committed == nil || len(offsets) == 0 || offsets[0] >= was.mark.From {
+			return false
+		}
+	}
+	return true
+}
+
+func readTail(ctx context.Context, l *lane, ranges map[int32]span) (map[pairKey][]int64, error) {
+	seen := map[pairKey][]int64{}
+	err := readRanges(ctx, l.config.Connection, clientID(l.config, "recovery"), l.config.Follower.Name, ranges, func(record *kgo.Record) {
+		origin, mirrored := provenance.Of(record)
+		if mirrored && origin.Run == l.config.RunID && origin.Epoch == l.config.Epoch && slices.Contains(l.partitions, origin.Partition) {
+			key := pairKey{origin.Partition, record.Partition}
+			seen[key] = append(seen[key], origin.Offset)
+		}
+	})
+	return seen, err
+}
+
+// settledRange waits until nothing of the follower is undecided, so that all that lanes committed can be read.
+func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror) (begins, ends wire.Offsets, err error) {
+	if begins, err = offsets.Begin(ctx, client, config.Follower.Name); err != nil {
+		return nil, nil, err
+	}
+	high, err := offsets.High(ctx, client, config.Follower.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	deadline := time.Now().Add(3 * time.Duration(config.TransactionTimeoutMs) * time.Millisecond)
+	for {
+		if ends, err = offsets.Stable(ctx, client, config.Follower.Name); err != nil {
+			return nil, nil, err
+		}
+		behind := undecided(ends, high)
+		if behind < 0 {
+			return begins, ends, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, nil, wire.Faultf("hanging_transaction", "a transaction on partition %d of %s stays open, so its end cannot be read", behind, config.Follower.Name).
+				With(map[string]any{"partition": behind, "stable": ends[behind], "high": high[behind]})
+		}
+		sleep(ctx, 5*time.Millisecond)
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+func undecided(stable, high wire.Offsets) int32 {
+	for p, end := range high {
+		if stable[p] < end {
+			return p
+		}
+	}
+	return -1
+}
+
+func (f *found) decide(l *lane, pasts map[int32]past, expected, seen map[pairKey][]int64) error {
+	for _, p := range l.partitions {
+		was := pasts[p]
+		start := f.starts[p]
+		given := recovery.Given{Start: &start, Committed: was.committed, Compacted: l.config.Follower.Compacted}
+		if was.committed == nil && l.config.Start.Kind != "earliest" && l.config.Start.Kind != "offsets" {
+			given.Start = nil
+		}
+		f.resume[p] = start
+		if was.committed != nil {
+			f.resume[p] = *was.committed
+		}
+		for _, q := range lineage(l.config).Children(p) {
+			key := pairKey{p, q}
+			given.Expected, given.Seen = expected[key], seen[key]
+			decision := recovery.Decide(given)
+			if err := stopped(l.config, key, given, decision); err != nil {
+				return err
+			}
+			f.unproved += decision.Unproved
+			if decision.SkipThrough != nil {
+				f.skip[key] = *decision.SkipThrough
+			}
+		}
+	}
+	return nil
+}
+
+func stopped(config wire.Mirror, key pairKey, given recovery.Given, decision recovery.Decision) error {
+	if decision.Verdict == recovery.Continue {
+		return nil
+	}
+	words := map[string]string{
+		recovery.Hole:          "records that were committed as copied are not there",
+		recovery.Disorder:      "records at its end are not in the order of the origin",
+		recovery.PositionsLost: "it holds records of this run, but the run's positions are gone",
+	}
+	missing := decision.Missing
+	return wire.Faultf(decision.Verdict, "partition %d of %s, copied from partition %d of %s: %s", key.follower, config.Follower.Name,
+		key.origin, config.Origin.Name, words[decision.Verdict]).
+		With(map[string]any{"origin_partition": key.origin, "follower_partition": key.follower, "committed": given.Committed,
+			"origin_offsets": missing[:min(len(missing), 20)], "missing": len(missing)})
+}
+
+// readRanges gives each committed data record of some ranges, in order per partition, and ends when all were read.
+func readRanges(ctx context.Context, to wire.Connection, id, topic string, ranges map[int32]span, each func(*kgo.Record)) error {
+	at, open := map[int32]kgo.Offset{}, map[int32]span{}
+	for p, one := range ranges {
+		if one.from < one.next {
+			at[p], open[p] = kgo.NewOffset().At(one.from), one
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	client, err := connect.Client(to, id, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(pollWait),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(partBytes))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	quiet := time.Now()
+	for len(open) > 0 {
+		fetches := client.PollRecords(ctx, pollRecords)
+		for _, failure := range fetches.Errors() {
+			if errors.Is(failure.Err, kerr.OffsetOutOfRange) {
+				return &outOfRange{partition: failure.Partition, position: ranges[failure.Partition].from}
+			}
+			return connect.Unreachable(failure.Err)
+		}
+		fetches.EachRecord(func(record *kgo.Record) {
+			one, wanted := open[record.Partition]
+			if wanted && record.Offset < one.next && !record.Attrs.IsControl() {
+				each(record)
+			}
+			if record.Offset >= one.next-1 {
+				delete(open, record.Partition)
+			}
+		})
+		if fetches.NumRecords() > 0 {
+			quiet = time.Now()
+		}
+		if time.Since(quiet) > 30*time.Second {
+			return wire.Faultf("unreachable", "reading %s gave nothing more for 30 s", topic)
+		}
+	}
+	return nil
+}
+
+// leadersOf gives the broker of each partition, and stops when the topic is no longer the one of the run.
+func leadersOf(ctx context.Context, client *kgo.Client, topic wire.Topic) (map[int32]int32, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	about := kmsg.NewMetadataRequestTopic()
+	about.Topic = kmsg.StringPtr(topic.Name)
+	request.Topics = append(request.Topics, about)
+	answer, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, connect.Unreachable(err)
+	}
+	if len(answer.Topics) != 1 {
+		return nil, wire.Faultf("engine_failed", "metadata of one topic gave %d", len(answer.Topics))
+	}
+	return checked(topic, answer.Topics[0])
+}
+
+func checked(topic wire.Topic, answer kmsg.MetadataResponseTopic) (map[int32]int32, error) {
+	err := kerr.ErrorForCode(answer.ErrorCode)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return nil, wire.Faultf("topic_gone", "topic %s is not there any more", topic.Name).With(map[string]any{"topic": topic.Name})
+	case err != nil:
+		return nil, fmt.Errorf("metadata of %s: %w", topic.Name, err)
+	case answer.TopicID != topic.ID:
+		return nil, wire.Faultf("topic_recreated", "topic %s was deleted and made again: its id is %s and was %s", topic.Name, wire.TopicID(answer.TopicID), topic.ID).
+			With(map[string]any{"topic": topic.Name})
+	case len(answer.Partitions) != int(topic.Partitions):
+		return nil, wire.Faultf("partitions_changed", "topic %s has %d partitions and had %d", topic.Name, len(answer.Partitions), topic.Partitions).
+			With(map[string]any{"topic": topic.Name, "partitions": len(answer.Partitions)})
+	}
+	leaders := map[int32]int32{}
+	for _, one := range answer.Partitions {
+		leaders[one.Partition] = one.Leader
+	}
+	return leaders, nil
+}
+
+// outran tells whether retention took what was to be copied next, or the log was cut off below it.
+func outran(ctx context.Context, client *kgo.Client, topic wire.Topic, gone *outOfRange) error {
+	begins, err := offsets.Begin(ctx, client, topic.Name)
+	if err != nil {
+		return err
+	}
+	return outranFault(topic, gone, begins[gone.partition])
+}
+
+func outranFault(topic wire.Topic, gone *outOfRange, begin int64) error {
+	fields := map[string]any{"topic": topic.Name, "partition": gone.partition, "position": gone.position, "log_start": begin}
+	if begin > gone.position || begin < 0 {
+		return wire.Faultf("retention_overtook", "partition %d of %s: the next record to copy, at offset %d, is gone: the log now starts at %d",
+			gone.partition, topic.Name, gone.position, begin).With(fields)
+	}
+	return wire.Faultf("origin_truncated", "partition %d of %s ends before offset %d, which was copied already",
+		gone.partition, topic.Name, gone.position).With(fields)
+}

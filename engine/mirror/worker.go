@@ -1,0 +1,238 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"cutover/engine/connect"
+	"cutover/engine/transaction"
+	"cutover/engine/wire"
+)
+
+const (
+	watchEvery      = time.Second
+	contestedTakes  = 5 // fences within contestedWithin that make a lane contested
+	contestedWithin = time.Minute
+)
+
+// holding is a lane that this worker holds, and how to let go of it.
+type holding struct {
+	lane *lane
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// worker holds the lanes that the group dealt to it and answers the driver.
+type worker struct {
+	config  wire.Mirror
+	cluster connect.Cluster
+	client  *kgo.Client // for watching topics and offsets; no records
+	to      *wire.Server
+	limits  *limits
+	counts  *counts
+	fatal   chan error
+
+	mu                     sync.Mutex
+	ctx                    context.Context
+	held                   map[int32]*holding
+	fences                 []time.Time
+	walls                  wire.Offsets
+	ends                   wire.Offsets
+	cutSaid                bool
+	lastRecords, lastBytes int64
+	member                 *kgo.Client
+}
+
+func newWorker(config wire.Mirror, cluster connect.Cluster, client *kgo.Client, to *wire.Server) *worker {
+	return &worker{config: config, cluster: cluster, client: client, to: to, limits: newLimits(config.Rate), counts: &counts{},
+		fatal: make(chan error, 1), held: map[int32]*holding{}, walls: config.Walls}
+}
+
+func (w *worker) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.ctx = ctx
+	member, err := join(w.config, w.take, w.letGo)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.member = member
+	w.mu.Unlock()
+	defer member.Close() // leaves the group, so that others take the lanes at once
+	defer w.letGo()
+	go w.poll(ctx, member)
+	reason, err := w.serve(ctx)
+	if err != nil {
+		return err
+	}
+	w.letGo()
+	positions := w.progress(0).Committed
+	w.to.Emit(wire.Stopped{Event: "stopped", Reason: reason, Positions: positions})
+	return nil
+}
+
+// serve answers commands and watches the topics until something ends the worker.
+func (w *worker) serve(ctx context.Context) (string, error) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	cuts := time.NewTicker(5 * time.Millisecond)
+	defer cuts.Stop()
+	for began := time.Now(); ; {
+		select {
+		case err := <-w.fatal:
+			return "", err
+		case command := <-w.to.Commands:
+			if command.Name == "stop" {
+				w.to.Reply(command, nil, nil)
+				return "asked", nil
+			}
+			result, err := w.obey(command)
+			w.to.Reply(command, result, err)
+		case <-w.to.Grace:
+			return "nobody connected for the grace time", nil
+		case <-ctx.Done():
+			return "signal", nil
+		case <-cuts.C:
+			w.sayCut()
+		case now := <-tick.C:
+			if err := w.watch(ctx); err != nil {
+				return "", err
+			}
+			w.to.Emit(w.progress(now.Sub(began)))
+			began = now
+		}
+	}
+}
+
+// poll keeps the membership client going; it gets no records, only errors worth ending for.
+func (w *worker) poll(ctx context.Context, member *kgo.Client) {
+	for ctx.Err() == nil {
+		fetches := member.PollFetches(ctx)
+		for _, failure := range fetches.Errors() {
+			var joining *kgo.ErrGroupSession
+			if errors.As(failure.Err, &joining) {
+				w.groupFailed(joining.Err)
+			}
+		}
+	}
+}
+
+func (w *worker) groupFailed(err error) {
+	switch {
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		w.end(wire.Faultf("lanes_differ", "another worker of group %s counts other lanes than %d", w.config.Group, w.config.Lanes))
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		w.end(connect.Unreachable(err))
+	}
+}
+
+// end gives the first fatal error to serve.
+func (w *worker) end(err error) {
+	select {
+	case w.fatal <- err:
+	default:
+	}
+}
+
+// take starts the lanes that were assigned.
+func (w *worker) take(lanes []int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, number := range lanes {
+		if _, mine := w.held[number]; !mine && w.ctx.Err() == nil {
+			w.start(number)
+		}
+	}
+	w.cutSaid = false
+}
+
+// start runs one lane; the lock is held.
+func (w *worker) start(number int32) {
+	ctx, stop := context.WithCancel(w.ctx)
+	one := newLane(w.config, w.cluster, number, w.limits, w.counts, w.to.Emit)
+	one.walls = w.walls
+	held := &holding{lane: one, stop: stop, done: make(chan struct{})}
+	w.held[number] = held
+	w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "taken"})
+	go func() {
+		defer close(held.done)
+		err := one.run(ctx)
+		switch {
+		case errors.Is(err, transaction.ErrFenced):
+			go w.fenced(held, err)
+		case err != nil:
+			w.end(err)
+		}
+	}()
+}
+
+// letGo ends all lanes; a transaction that has begun is finished.
+func (w *worker) letGo() {
+	w.mu.Lock()
+	held := w.held
+	w.held = map[int32]*holding{}
+	w.mu.Unlock()
+	for _, one := range held {
+		one.stop()
+	}
+	for number, one := range held {
+		<-one.done
+		w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "released"})
+	}
+}
+
+// fenced decides what it means that another session took a lane: while the group still says that it is ours, the
+// coordinator ended a transaction of ours that took too long, and we take it again; else its new holder has it.
+func (w *worker) fenced(held *holding, reason error) {
+	number := held.lane.number
+	w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "fenced", Reason: reason.Error()})
+	<-held.done
+	ours := w.stillMember()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held[number] != held || w.ctx.Err() != nil {
+		return
+	}
+	if w.contested() {
+		w.end(wire.Faultf("lane_contested", "lane %d was taken from this worker %d times within %s: two runs use one name", number, contestedTakes, contestedWithin))
+		return
+	}
+	if ours {
+		w.start(number)
+		return
+	}
+	time.AfterFunc(heartbeat, func() { w.fenced(held, reason) })
+}
+
+func (w *worker) contested() bool {
+	w.fences = append(w.fences, time.Now())
+	if len(w.fences) > contestedTakes {
+		w.fences = w.fences[len(w.fences)-contestedTakes-1:]
+		return time.Since(w.fences[0]) < contestedWithin
+	}
+	return false
+}
+
+// stillMember asks the group's coordinator, not our memory, whether this generation is the current one.
+func (w *worker) stillMember() bool {
+	w.mu.Lock()
+	member := w.member
+	w.mu.Unlock()
+	if member == nil {
+		return false
+	}
+	id, generation := member.GroupMetadata()
+	request := kmsg.NewPtrHeartbeatRequest()
+	request.Group, request.MemberID, request.Generation = w.config.Group, id, generation
+	ctx, cancel := context.WithTimeout(w.ctx, 2*time.Second)
+	defer cancel()
+	answer, err := request.RequestWith(ctx, w.client)
+	return err == nil && answer.ErrorCode == 0
+}
