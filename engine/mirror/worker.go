@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ func (w *worker) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.ctx = ctx
-	member, err := join(w.config, w.take, w.letGo)
+	member, err := join(w.config, w.take, func() { w.release() })
 	if err != nil {
 		return err
 	}
@@ -66,15 +67,13 @@ func (w *worker) run(ctx context.Context) error {
 	w.member = member
 	w.mu.Unlock()
 	defer member.Close() // leaves the group, so that others take the lanes at once
-	defer w.letGo()
+	defer w.release()
 	go w.poll(ctx, member)
 	reason, err := w.serve(ctx)
 	if err != nil {
 		return err
 	}
-	w.letGo()
-	positions := w.progress(0).Committed
-	w.to.Emit(wire.Stopped{Event: "stopped", Reason: reason, Positions: positions})
+	w.to.Emit(wire.Stopped{Event: "stopped", Reason: reason, Positions: w.release()})
 	return nil
 }
 
@@ -173,8 +172,8 @@ func (w *worker) start(number int32) {
 	}()
 }
 
-// letGo ends all lanes; a transaction that has begun is finished.
-func (w *worker) letGo() {
+// release ends all lanes, finishing a transaction that has begun, and gives the positions they had committed.
+func (w *worker) release() wire.Offsets {
 	w.mu.Lock()
 	held := w.held
 	w.held = map[int32]*holding{}
@@ -182,10 +181,14 @@ func (w *worker) letGo() {
 	for _, one := range held {
 		one.stop()
 	}
+	positions := wire.Offsets{}
 	for number, one := range held {
 		<-one.done
+		_, _, committed, _ := one.lane.status()
+		maps.Copy(positions, committed)
 		w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "released"})
 	}
+	return positions
 }
 
 // fenced decides what it means that another session took a lane: while the group still says that it is ours, the
