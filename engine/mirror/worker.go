@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ func (w *worker) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.ctx = ctx
-	member, err := join(w.config, w.take, func() { w.release() })
+	member, err := join(w.config, w.take, func(lanes []int32) { w.release(lanes) })
 	if err != nil {
 		return err
 	}
@@ -67,13 +68,13 @@ func (w *worker) run(ctx context.Context) error {
 	w.member = member
 	w.mu.Unlock()
 	defer member.Close() // leaves the group, so that others take the lanes at once
-	defer w.release()
+	defer w.releaseAll()
 	go w.poll(ctx, member)
 	reason, err := w.serve(ctx)
 	if err != nil {
 		return err
 	}
-	w.to.Emit(wire.Stopped{Event: "stopped", Reason: reason, Positions: w.release()})
+	w.to.Emit(wire.Stopped{Event: "stopped", Reason: reason, Positions: w.releaseAll()})
 	return nil
 }
 
@@ -172,11 +173,24 @@ func (w *worker) start(number int32) {
 	}()
 }
 
-// release ends all lanes, finishing a transaction that has begun, and gives the positions they had committed.
-func (w *worker) release() wire.Offsets {
+// releaseAll ends all lanes and gives the positions they had committed.
+func (w *worker) releaseAll() wire.Offsets {
 	w.mu.Lock()
-	held := w.held
-	w.held = map[int32]*holding{}
+	lanes := slices.Collect(maps.Keys(w.held))
+	w.mu.Unlock()
+	return w.release(lanes)
+}
+
+// release ends some lanes, finishing a transaction that has begun, and gives the positions they had committed.
+func (w *worker) release(lanes []int32) wire.Offsets {
+	held := map[int32]*holding{}
+	w.mu.Lock()
+	for _, number := range lanes {
+		if one, mine := w.held[number]; mine {
+			held[number] = one
+			delete(w.held, number)
+		}
+	}
 	w.mu.Unlock()
 	for _, one := range held {
 		one.stop()
