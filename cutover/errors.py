@@ -398,3 +398,91 @@ class RuntimeDirectoryUnusable(Refused):
 
     id = "CUT-ENG-007"
     advice = "Point CUTOVER_RUNTIME_DIR at a directory of yours with mode 0700 and a path below 60 characters."
+
+
+class SameTopic(PlanWrong):
+    """Origin and follower are one topic."""
+
+    id = "CUT-MIR-001"
+    advice = "Name another topic with --to."
+
+
+class FollowerSmaller(Refused):
+    """The follower has fewer partitions than the origin."""
+
+    id = "CUT-MIR-002"
+    advice = "Name a follower with at least as many partitions, or say --allow-shrink: order per key holds, parallelism does not."
+
+
+class FollowerRecordLimit(Refused):
+    """The follower takes smaller records than the origin may hold, once provenance is added."""
+
+    id = "CUT-MIR-003"
+
+
+class NoWorkers(Refused):
+    """No worker of the run is on this host."""
+
+    id = "CUT-MIR-004"
+    advice = "Name the run as it was started (cutover mirror --run), on the host and as the user that started it."
+
+
+class LanesDiffer(Refused):
+    """The run was begun with another number of lanes."""
+
+    id = "CUT-MIR-005"
+
+
+class WorkersKeepDying(Unreachable):
+    """A worker died again each time it was started anew."""
+
+    id = "CUT-MIR-006"
+    traffic = "Producers and consumers go on as before; copying has stopped at the last commit."
+
+
+class TopicGone(Decision):
+    """A topic of the pair is not there any more."""
+
+    id = "CUT-DEC-007"
+    advice = "Find out who removed the topic. Nothing is created in its place."
+
+
+class OriginTruncated(Decision):
+    """The origin ends before a record that was copied already: its log lost records."""
+
+    id = "CUT-DEC-008"
+    advice = "Look for an unclean leader election on the origin; the follower now holds records that the origin lacks."
+
+
+class ForeignPositions(Decision):
+    """The run's group holds a position that no lane of this run committed."""
+
+    id = "CUT-DEC-009"
+    advice = "Start another run under another --run name, or find out who committed into the group and delete it."
+
+
+class RecordRefused(Decision):
+    """The follower refused a record for what it holds."""
+
+    id = "CUT-DEC-010"
+    advice = "Make the follower's configs accept what the origin holds (a compacted topic takes no null keys), then run the command again."
+
+
+class WallPassed(Violation):
+    """A record at or past the wall was copied."""
+
+    id = "CUT-AUD-001"
+
+
+class ControlUnreadable(Decision):
+    """The control topic is missing or not what it must be, so nobody can say which epoch is in force."""
+
+    id = "CUT-DEC-011"
+    advice = "Find out who removed or changed the control topic; never guess a side."
+
+
+class HangingTransaction(Unreachable):
+    """A transaction stays open, so that an end or a position cannot be known."""
+
+    id = "CUT-NET-005"
+    advice = "Find it with kafka-transactions.sh find-hanging, let its producer end it or abort it; then run the command again."

@@ -32,11 +32,26 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
     "hole": (errors.FollowerHole, "Going on would hide the loss; the positions and the follower's own log disagree."),
     "epoch_ended": (errors.EpochEnded, "The control topic shows a later epoch than the one this mirror was started for."),
     "lane_contested": (errors.LaneContested, "Each time the lane was taken, somebody else took it back."),
+    "lanes_differ": (
+        errors.LanesDiffer,
+        "Lanes are fixed for the life of a run: a dead worker is fenced by the transactional id of its lane.",
+    ),
     "record_too_large": (errors.RecordTooLarge, "The follower refused the record; skipping it would lose it."),
     "partitions_changed": (
         errors.PartitionsChanged,
         "Keys go to other partitions from that moment on, so the order per key is no longer known.",
     ),
+    "topic_gone": (errors.TopicGone, "It was deleted while the mirror ran."),
+    "origin_truncated": (
+        errors.OriginTruncated,
+        "A log only grows unless a replica that lacked records became leader; going on would copy over a loss.",
+    ),
+    "foreign_positions": (errors.ForeignPositions, "A position that is not ours may skip records, or copy them twice."),
+    "record_refused": (errors.RecordRefused, "The broker answered that the record itself is not allowed there; skipping it would lose it."),
+    "wall_passed": (errors.WallPassed, "Nothing at or past the wall may be copied: the cut would not be one."),
+    "control_unreadable": (errors.ControlUnreadable, "Who writes and who copies is read from the control topic alone."),
+    "hanging_transaction": (errors.HangingTransaction, "What stands behind an open transaction cannot be read, and is never guessed."),
+    "range_unreadable": (errors.RangeUnreadable, "What stands behind an open transaction cannot be read, and is never guessed."),
     "violation": (errors.Violation, "Reading both topics showed a difference that nothing explains."),
 }
 """Fault name to our error and why the engine stopped. An unknown name is an EngineFailed."""

@@ -51,6 +51,7 @@ class EngineProcess:
         self._child = child
         self._quiet_seconds = quiet_seconds
         self._detached = False
+        self._asked = False
 
     @classmethod
     def start(
@@ -117,7 +118,10 @@ class EngineProcess:
         return self._channel.ready
 
     def events(self, seconds: float | None = None) -> Iterator[Event]:
-        """The events as they come, for so long (None: to the end). Ends after `stopped`; a failure raises after the events before it."""
+        """The events as they come, for so long (None: to the end; 0: those that are there).
+
+        Ends after `stopped`. A failure is raised after the events before it.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         suspicions = 0
         while True:
@@ -137,7 +141,7 @@ class EngineProcess:
                 suspicions = suspicions + 1 if self._is_quiet() else 0
                 if suspicions > 1:
                     raise self._hung()
-            if deadline is not None and time.monotonic() >= deadline:
+            if event is None and deadline is not None and time.monotonic() >= deadline:
                 return
 
     def wait_for(self, wanted: type[_Wanted], seconds: float) -> _Wanted:
@@ -176,12 +180,24 @@ class EngineProcess:
             raise error_of(reply.error, worker=self.name, command=command)
         return reply.result
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has said `stopped`."""
+        return self._channel.stopped is not None
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Tell the process to finish its transaction and end; `stop` waits for it."""
+        if self._asked:
+            return
+        self._asked = True
+        with contextlib.suppress(OSError):  # it is gone or deaf; the signals of stop settle it
+            self._channel.send("stop", {"reason": reason})
+
     def stop(self, reason: str, seconds: float = STOP_SECONDS) -> Stopped | None:
         """End the process: by command, then SIGTERM, then SIGKILL. What it said last, or None when it could not say it."""
         if self._detached:
             return self._channel.stopped
-        with contextlib.suppress(OSError):  # it is gone or deaf; the signals below settle it
-            self._channel.send("stop", {"reason": reason})
+        self.ask_to_stop(reason)
         self._channel.wait_closed(seconds)
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from cutover.engine.configuration import Rate
 from cutover.errors import RuntimeDirectoryUnusable
 
 MAX_SOCKET_PATH_BYTES = 100
+RATE_FILE = "rate.json"
 
 
 def root() -> Path:
@@ -73,3 +75,19 @@ def forget(socket: Path) -> None:
     """Remove what a process that is gone has left."""
     for path in (socket, log_path(socket)):
         path.unlink(missing_ok=True)
+
+
+def remember_rate(run: str, share: Rate) -> None:
+    """Keep what each worker of the run on this host may do, for those that are started again."""
+    (directory(run) / RATE_FILE).write_text(share.model_dump_json())
+
+
+def remembered_rate(run: str) -> Rate | None:
+    """What `remember_rate` kept last, if anything."""
+    path = directory(run) / RATE_FILE
+    return Rate.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def forget_rate(run: str) -> None:
+    """The run begins anew on this host."""
+    (directory(run) / RATE_FILE).unlink(missing_ok=True)
