@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
-pytest_plugins = ["tests.kafka_options"]
+pytest_plugins = ["tests.kafka_options", "tests.proxied"]
 
 
 class MakeTopic(Protocol):

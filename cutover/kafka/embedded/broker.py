@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,7 +156,7 @@ class Broker:
 
 
 def last_error(log: Path) -> str:
-    """The first error that a broker logged in its last run, for a message of one line."""
+    """The exception that ended a broker, or the last line of its log, for a message of one line."""
     lines = log.read_text(errors="replace").splitlines()[-400:] if log.exists() else []
-    telling = [line for line in lines if " ERROR " in line or "Exception" in line or line.startswith("Error")]
-    return (telling or lines or ["The log is empty."])[0].strip()[:300]
+    exceptions = [line for line in lines if re.match(r"\S+(Exception|Error): ", line)]
+    return (exceptions[:1] or lines[-1:] or ["The log is empty."])[0].strip()[:300]

@@ -161,7 +161,9 @@ class EmbeddedKafka:
     def _launch(self, ports: Mapping[int, Ports]) -> None:
         for broker in self.brokers:
             properties = server_properties(self.spec, broker.id, ports, broker.folder, self._authority)
-            (broker.folder / "server.properties").write_text(as_text(properties))
+            file = broker.folder / "server.properties"
+            file.touch(mode=0o600)  # it holds passwords
+            file.write_text(as_text(properties))
             broker.launch()
         registry.remember(self.data_dir, self.temporary, self.bootstrap_servers, [broker.pid_file for broker in self.brokers], self._owner)
         for broker in self.brokers:

@@ -136,7 +136,7 @@ def fetch_with_jgo(jar: LockedJar, folder: Path, advance: Advance) -> Path:
     def progress(_name: str, _size_bytes: int) -> Iterator[Advance]:
         yield advance
 
-    repositories = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
+    repositories = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}
     maven = MavenContext(PythonResolver(progress_callback=progress), repo_cache=folder, remote_repos=repositories, timeout=30)
     group, name, version = jar.artifact.split(":")
     try:

@@ -3,6 +3,7 @@
 Every listener is bound to 127.0.0.1. Clients use CLIENT; brokers talk over CLIENT too, or over INTERNAL (mutual TLS) in a secured cluster.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from cutover.kafka.embedded.tls import BROKER, Authority
 
 LOOPBACK = "127.0.0.1"
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER")
+
+_PLAIN_WORD = re.compile(r"[\w.-]+", re.ASCII)
 
 Protocol = Literal["SASL_SSL", "SASL_PLAINTEXT", "SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"]
@@ -46,6 +49,8 @@ class Security:
     def __post_init__(self) -> None:
         if self.admin not in self.users:
             object.__setattr__(self, "users", {**self.users, self.admin: secrets.token_urlsafe(12)})
+        if odd := [word for pair in self.users.items() for word in pair if not _PLAIN_WORD.fullmatch(word)]:
+            raise ValueError(f"users and passwords of an embedded Kafka are letters, digits, dots, dashes and underscores, not {odd[0]!r}")
 
     @property
     def tls(self) -> bool:
