@@ -60,6 +60,9 @@ func complete(config *wire.Mirror) error {
 	if config.Lanes < 1 || config.Lanes > config.Origin.Partitions {
 		return wire.Faultf("bad_configuration", "%d lanes for %d partitions", config.Lanes, config.Origin.Partitions)
 	}
+	if len(config.Walls) == 0 {
+		config.Walls = nil
+	}
 	if config.TransactionTimeoutMs == 0 {
 		config.TransactionTimeoutMs = 10_000
 	}
