@@ -57,6 +57,7 @@ MEANING: Final[dict[int, type[CutoverError]]] = {
             KafkaError.UNKNOWN_LEADER_EPOCH,
             KafkaError.FENCED_LEADER_EPOCH,
             KafkaError.OFFSET_NOT_AVAILABLE,
+            KafkaError._NOENT,  # no leaders found
             KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
             KafkaError.COORDINATOR_NOT_AVAILABLE,
             KafkaError.NOT_COORDINATOR,
@@ -110,10 +111,10 @@ NEVER_SENT: Final = ("waiting for controller", "waiting for broker", "waiting fo
 """librdkafka's words for a request that it still held back when its time was over."""
 
 
-def unanswered(said: str, asked: Asked, *, reached: bool = True, code: int = KafkaError._TIMED_OUT) -> CutoverError:
+def unanswered(said: str, asked: Asked, *, reached: bool = True, sent: bool = True, code: int = KafkaError._TIMED_OUT) -> CutoverError:
     """No answer within the deadline: unknown for a change that was sent, nothing known for everything else."""
     fields = _fields(asked, code)
-    never_sent = any(words in said for words in NEVER_SENT)
+    never_sent = not sent or any(words in said for words in NEVER_SENT)
     if asked.write and not never_sent:
         return WriteUnknown(f"{asked.what}: no answer, so it may or may not have happened ({asked.resource})", why=said, **fields)
     if never_sent or not reached:

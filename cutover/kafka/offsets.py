@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaError, TopicCollection
 from confluent_kafka import TopicPartition as Where
 from confluent_kafka.admin import OffsetSpec
 
@@ -64,7 +64,15 @@ class KafkaOffsets(Session):
         )
         answered, failed = self.answers(futures, asked, deadline)
         found |= {TopicPartition(where.topic, where.partition): answer.offset for where, answer in answered.items()}
+        if any(error.fields.get("kafka_code") == KafkaError._NOENT for error in failed.values()):
+            self._assert_topics_exist({where.topic for where in wanted}, deadline)
         _raise_worst(list(failed.values()))
+
+    def _assert_topics_exist(self, topics: set[str], deadline: Deadline) -> None:
+        """librdkafka says no more than `no leaders found`: tell topics that are not there from those that have no leader now."""
+        asked = Asked("reading offsets", ", ".join(sorted(topics)), "describe")
+        futures = self.ask(lambda admin: admin.describe_topics(TopicCollection(list(topics)), request_timeout=deadline.left_seconds), asked)
+        self.every_answer(futures, asked, deadline)
 
 
 def _raise_worst(errors: list[CutoverError]) -> None:

@@ -8,8 +8,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Where
 
 from cutover.connection import Connection
-from cutover.errors import CutoverError, InvalidConnection, RangeExpired, RangeUnreadable
+from cutover.errors import CutoverError, InvalidConnection, RangeExpired, RangeUnreadable, UnknownTopic
 from cutover.kafka.errors import Asked, of_librdkafka
+from cutover.kafka.session import LOG
 from cutover.model import Isolation, Record, TopicPartition
 
 BATCH_RECORDS = 5_000
@@ -57,7 +58,8 @@ class KafkaReader:
                     "check.crcs": True,
                     "fetch.queue.backoff.ms": 2,
                     "error_cb": lambda _: None,  # errors that matter come with the records
-                }
+                },
+                logger=LOG,
             )
         except (KafkaException, ValueError, TypeError) as error:
             raise InvalidConnection("the connection cannot be used", why=str(error)) from error
@@ -73,6 +75,7 @@ class _Reading:
         self._timeout_seconds = timeout_seconds
 
     def records(self) -> Iterator[Record]:
+        self._assert_partitions_exist()
         self._consumer.assign([Where(*where, begin) for where, (begin, _) in self._ranges.items()])
         moved = time.monotonic()
         while self._open:
@@ -86,6 +89,20 @@ class _Reading:
             moved = time.monotonic() if len(self._open) < before else moved
             if time.monotonic() - moved > self._timeout_seconds:
                 raise self._stuck()
+
+    def _assert_partitions_exist(self) -> None:
+        """Asked first: librdkafka would wait half a minute for a topic that is not there to appear."""
+        for topic in {where.topic for where in self._ranges}:
+            asked = Asked("reading records", topic, "read")
+            try:
+                found = self._consumer.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+            except KafkaException as error:
+                raise of_librdkafka(error, asked) from error
+            if found.error is not None:
+                raise of_librdkafka(found.error, asked)
+            unknown = {where.partition for where in self._ranges if where.topic == topic} - set(found.partitions)
+            if unknown:
+                raise UnknownTopic(f"{topic} has no partition {min(unknown)}", topic=topic, partition=min(unknown))
 
     def _record(self, message: Message) -> Record | None:
         """The record, if it is one of the range; notes when a partition has been read to its end."""
@@ -122,7 +139,6 @@ class _Reading:
             "topic": where.topic,
             "partition": where.partition,
             "begin": begin,
-            "end": end,
             "log_begin": low,
             "log_end": high,
         }

@@ -27,6 +27,8 @@ from cutover.kafka.errors import Asked, meaning, of_librdkafka, unanswered
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 LOG = logging.getLogger("cutover.kafka")
+for quiet in (LOG, logging.getLogger("kafka")):  # without a handler Python prints warnings of both libraries to stderr
+    quiet.addHandler(logging.NullHandler())
 POLL_SECONDS = 0.05
 RETRIED = retry_if_exception_type(NotReady)
 
@@ -171,8 +173,9 @@ class Session:
         try:
             return future.result(deadline.left_seconds)
         except FutureTimeoutError:
+            connected = self._second_client is not None
             self._forget_second()
-            raise unanswered("the deadline passed", asked) from None
+            raise unanswered("the deadline passed", asked, reached=connected, sent=connected) from None
         except kafka.errors.KafkaError as error:
             ours = _of_kafka_python(error, asked)
             if isinstance(ours, (Unreachable, Ambiguous)):

@@ -14,6 +14,11 @@ POSITIONS_TOPIC = "__consumer_offsets"
 """Where a transaction keeps group positions; never a partition of anybody's records."""
 
 
+OPEN = frozenset(
+    {TransactionState.ONGOING, TransactionState.PREPARE_COMMIT, TransactionState.PREPARE_ABORT, TransactionState.PREPARE_EPOCH_FENCE}
+)
+
+
 class KafkaTransactions(Session):
     """Implements cutover.ports.Transactions."""
 
@@ -74,14 +79,14 @@ def _producer(found: Any) -> ProducerState:  # noqa: ANN401
 
 
 def _description(name: str, found: Any) -> TransactionDescription:  # noqa: ANN401
-    started = found.transaction_start_time_ms
+    state = _state(found.state)
     return TransactionDescription(
         transactional_id=name,
         producer_id=found.producer_id,
         producer_epoch=found.producer_epoch,
-        state=_state(found.state),
+        state=state,
         timeout_ms=found.transaction_timeout_ms,
-        started_at_ms=started if started >= 0 else None,
+        started_at_ms=found.transaction_start_time_ms if state in OPEN else None,  # the broker keeps the last start
         partitions=frozenset(
             TopicPartition(each.topic, each.partition) for each in found.topic_partitions if each.topic != POSITIONS_TOPIC
         ),
