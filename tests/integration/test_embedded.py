@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
@@ -36,6 +37,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("embedded")]
 OWNER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from cutover.kafka.embedded import EmbeddedKafka
 kafka = EmbeddedKafka(heap_mb=256)
 kafka.start()
@@ -44,7 +46,7 @@ time.sleep(600)
 """
 
 
-def quiet(connection: dict[str, str]) -> dict[str, object]:
+def quiet(connection: dict[str, str]) -> dict[str, Any]:
     return {**connection, "log_level": 0, "error_cb": lambda _error: None}
 
 
@@ -139,6 +141,18 @@ def test_a_broker_dies_with_a_parent_that_is_killed(owner: tuple[subprocess.Pope
     wait_until(lambda: not registry.path_of(data_dir).exists(), 5, "its record is gone")
 
 
+def test_a_broker_started_for_another_process_dies_with_that_one(wait_until: WaitUntil) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]) as other:
+        kafka = EmbeddedKafka(owner=identify(other.pid), heap_mb=256)
+        kafka.start()
+        broker = broker_identity(kafka)
+        other.kill()
+        other.wait()
+        wait_until(lambda: not lives(broker), 5, "the broker is gone")
+        wait_until(lambda: not kafka.data_dir.exists(), 5, "its temporary files are gone")
+        kafka.stop()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_a_broker_dies_with_a_supervisor_that_is_killed(owner: tuple[subprocess.Popen[str], Path, Identity], wait_until: WaitUntil) -> None:
     _, _, broker = owner
@@ -186,6 +200,21 @@ def test_up_starts_status_shows_and_down_ends(tmp_path: Path, monkeypatch: pytes
     assert shown["name"] in ended.stderr
     assert identify(shown["pids"][0]) is None
     assert not Path(shown["data_dir"]).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_in_the_foreground_ends_in_order_when_it_is_told_to(number: signal.Signals, tmp_path: Path, wait_until: WaitUntil) -> None:
+    command = [str(Path(sys.executable).with_name("cutover")), "kafka", "up", "--foreground", "--data-dir", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreground:
+        assert foreground.stdout
+        servers = foreground.stdout.readline().strip()
+        (cluster,) = [cluster for cluster in registry.clusters() if cluster.bootstrap_servers == servers]
+        (broker,) = cluster.alive
+        assert cluster.state == "owned"
+        foreground.send_signal(number)
+        assert foreground.wait(30) == 0
+    assert not lives(broker)
+    assert registry.clusters() == [other for other in registry.clusters() if other.name != cluster.name]
 
 
 def test_a_broker_that_cannot_start_says_why() -> None:
@@ -260,7 +289,7 @@ def secured() -> Iterator[EmbeddedKafka]:
         allowed = AclBinding(
             ResourceType.TOPIC, "ledger", ResourcePatternType.LITERAL, "User:alice", "*", AclOperation.ALL, AclPermissionType.ALLOW
         )
-        admin = AdminClient(kafka.connection())
+        admin = AdminClient(quiet(kafka.connection()))
         for future in admin.create_acls([allowed]).values():
             future.result(10)
         yield kafka
@@ -275,8 +304,9 @@ def test_a_user_logs_in_over_tls_and_does_what_the_acl_allows(secured: EmbeddedK
 
 def test_a_wrong_password_is_refused(secured: EmbeddedKafka) -> None:
     reasons: list[str] = []
-    wrong = {**secured.connection("alice"), "sasl.password": "guessed", "log_level": 0}
-    client = AdminClient({**wrong, "error_cb": lambda error: reasons.append(error.str())})
+    wrong: dict[str, Any] = {**secured.connection("alice"), "sasl.password": "guessed", "log_level": 0}
+    wrong["error_cb"] = lambda error: reasons.append(error.str())
+    client = AdminClient(wrong)
     with pytest.raises(KafkaException):
         client.list_topics(timeout=3)
     client.poll(0)
@@ -294,7 +324,7 @@ def test_an_unknown_authority_is_refused(secured: EmbeddedKafka, tmp_path: Path)
 def test_a_user_without_an_acl_may_not_write(secured: EmbeddedKafka) -> None:
     errors: list[str] = []
     producer = Producer(quiet(secured.connection("mallory")))
-    producer.produce("ledger", b"value", on_delivery=lambda error, _message: errors.append(error.name()))
+    producer.produce("ledger", b"value", on_delivery=lambda error, _message: errors.append(error.name() if error else "written"))
     producer.flush(20)
     assert errors == ["TOPIC_AUTHORIZATION_FAILED"]
 

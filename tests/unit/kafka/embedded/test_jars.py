@@ -92,7 +92,7 @@ def test_a_repository_that_does_not_answer_is_named(tmp_path: Path, monkeypatch:
     configuration = tmp_path / "jgo.conf"
     configuration.write_text("[repositories]\ncentral = http://127.0.0.1:9/maven\n")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(configuration))
-    with pytest.raises(JarUnreachable, match="org.example:alpha:1.0") as failed:
+    with pytest.raises(JarUnreachable, match=r"org\.example:alpha:1\.0") as failed:
         fetch_with_jgo(LOCK.jars[0], tmp_path, lambda _size_bytes: None)
     assert "127.0.0.1" in failed.value.why
 
