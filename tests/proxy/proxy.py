@@ -85,7 +85,9 @@ class _Connection:
                 self.answer_rules[request.correlation_id] = rule
                 await self.forward(request)
             elif not await self.obey(rule, request):
-                return
+                break
+        if self.held:  # its client may be gone, its answer is still wanted
+            await self.late_answer.wait()
 
     async def forward(self, request: Request) -> None:
         self.unanswered[request.correlation_id] = request
@@ -111,10 +113,7 @@ class _Connection:
         await _act(held, request)
         await released.wait()
         await self.forward(request)
-        if held.mode == "stall":
-            return True
-        await self.late_answer.wait()
-        return False
+        return held.mode == "stall"
 
     async def answers(self) -> None:
         while (raw := await _frame(self.broker.reader)) is not None:

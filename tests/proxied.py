@@ -1,0 +1,75 @@
+"""Fixtures of the fault tests: one broker per transaction.version with a listener whose advertised port is the proxy's."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from cutover.kafka.embedded import EmbeddedKafka, ports
+from tests.kafka_options import BRISK
+from tests.proxy import Proxy
+
+LISTENER = "PROXIED"
+
+
+@dataclass(frozen=True)
+class ProxiedKafka:
+    """A running broker, and the port where its proxy has to listen."""
+
+    kafka: EmbeddedKafka
+    transaction_version: int
+    proxy_port: int
+
+    @property
+    def bootstrap(self) -> str:
+        """Past the proxy: for producers and judges."""
+        return self.kafka.bootstrap_servers
+
+    def proxy(self) -> Proxy:
+        """A proxy that is not yet listening, with nothing counted and no rules."""
+        return Proxy(self.proxy_port, self.kafka.listener_port(LISTENER))
+
+
+def proxy_port() -> int:
+    """A free port that no other worker chooses too: their `random` has the same seed."""
+    while not ports.is_free(port := ports.LOWEST + secrets.randbelow(ports.HIGHEST - ports.LOWEST)):
+        pass
+    return port
+
+
+class ProxiedKafkas:
+    """Starts a broker for a transaction.version when the first test asks for it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[int, ProxiedKafka] = {}
+
+    def of(self, transaction_version: int) -> ProxiedKafka:
+        """The broker of this transaction.version."""
+        if transaction_version not in self._running:
+            port = proxy_port()
+            kafka = EmbeddedKafka(listeners={LISTENER: port}, config=BRISK, transaction_version=transaction_version)
+            self._running[transaction_version] = ProxiedKafka(self._stack.enter_context(kafka), transaction_version, port)
+        return self._running[transaction_version]
+
+
+@pytest.fixture(scope="session")
+def proxied_kafkas() -> Iterator[ProxiedKafkas]:
+    """The brokers behind proxies of this test run."""
+    with ExitStack() as stack:
+        yield ProxiedKafkas(stack)
+
+
+@pytest.fixture
+def proxied(proxied_kafkas: ProxiedKafkas, request: pytest.FixtureRequest) -> ProxiedKafka:
+    """The broker of the transaction.version that the test is parametrised with."""
+    return proxied_kafkas.of(int(request.param))
+
+
+@pytest.fixture
+def proxy(proxied: ProxiedKafka) -> Iterator[Proxy]:
+    """The proxy of this test alone: fresh counters, fresh rules."""
+    with proxied.proxy() as running:
+        yield running
