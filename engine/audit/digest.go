@@ -76,7 +76,7 @@ func (s *sum) add(o int64, plain, timed number, logAppend bool) {
 	s.records++
 	s.plain.add(plain)
 	s.timed.add(timed)
-	s.last = o
+	s.last = max(s.last, o)
 	s.logAppend = s.logAppend || logAppend
 }
 

@@ -134,6 +134,10 @@ type Audit struct {
 	OffHash     string  `json:"off_hash"`  // native records outside their hash's partition: violation, accepted
 	Follow      bool    `json:"follow"`
 	IntervalMs  int     `json:"interval_ms"` // between windows when following
+
+	FollowerFrom     Offsets  `json:"follower_from"`      // where the epoch began on the follower; absent: the positions of the last ended group, else 0
+	EndedGroups      []string `json:"ended_groups"`       // of the epochs before this one, oldest first
+	EndedProducerIDs []int64  `json:"ended_producer_ids"` // of their lanes, beside those that the groups' metadata names
 }
 
 // Control configures the process that makes the driver's own writes and translations.

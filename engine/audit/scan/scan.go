@@ -143,4 +143,9 @@ func unreadable(topic wire.Topic, left map[int32]*progress) error {
 		len(left), topic.Name, patient).With(map[string]any{"topic": topic.Name, "partitions": stuck})
 }
 
+// spoilt names the place where bytes came that are not records.
+func (r *Reader) spoilt(partition int32, err error) error {
+	return wire.Faultf("engine_failed", "partition %d of %s cannot be decoded: %v", partition, r.Topic.Name, err)
+}
+
 func failed(err error) error { return connect.Unreachable(err) }

@@ -125,7 +125,7 @@ func (s *stream) cut(answer *kmsg.FetchResponse) (pieces []piece, again bool, er
 			}
 			cut, err := of.cut(one)
 			if err != nil {
-				return nil, false, err
+				return nil, false, s.reader.spoilt(of.partition, err)
 			}
 			if cut.within.Until > cut.within.From {
 				s.reader.Offsets.Add(cut.within.Until - cut.within.From)
@@ -180,7 +180,9 @@ func (s *stream) decode(pieces []piece) error {
 			if i >= len(pieces) {
 				return
 			}
-			failures[i] = s.reader.decode(&pieces[i])
+			if err := s.reader.decode(&pieces[i]); err != nil {
+				failures[i] = s.reader.spoilt(pieces[i].of.partition, err)
+			}
 		}
 	}
 	for range min(runtime.GOMAXPROCS(0), len(pieces)) - 1 {
