@@ -486,3 +486,39 @@ class HangingTransaction(Unreachable):
 
     id = "CUT-NET-005"
     advice = "Find it with kafka-transactions.sh find-hanging, let its producer end it or abort it; then run the command again."
+
+
+class RehearsalStuck(Unreachable):
+    """A step of the demo or a rehearsal was not observed in time."""
+
+    id = "CUT-REH-001"
+    traffic = "Only the rehearsal's own cluster is concerned, and it is gone."
+    advice = "Run it again; on a very busy machine its steps may not be seen in time."
+
+
+class AuditViolation(Violation):
+    """The audit found a difference that nothing explains."""
+
+    id = "CUT-AUD-002"
+
+
+class CrossCheckDisagrees(Violation):
+    """The engine and the second implementation of the audit judge the same records differently."""
+
+    id = "CUT-AUD-003"
+    advice = "Trust neither verdict: keep both topics and report the places named above; one of the two readers is wrong."
+
+
+class NotProved(Refused):
+    """Nothing differs in what could be read, and not everything could be read."""
+
+    id = "CUT-AUD-004"
+    exit_code = 3
+    advice = "Lengthen the retention of both topics; then decide whether what was not read matters (--start audits from an offset on)."
+
+
+class NothingMirrored(Refused):
+    """No mirror of this run and epoch has committed anything, so there is nothing to audit."""
+
+    id = "CUT-AUD-005"
+    advice = "Check --run and --epoch, or start the mirror first; --start and --until audit without a mirror's positions."
