@@ -34,5 +34,7 @@ def main() -> None:
 
 
 from cutover.cli.kafka import kafka  # noqa: E402 - commands are added to the group that is defined above
+from cutover.cli.mirror import mirror  # noqa: E402
 
 main.add_command(kafka)
+main.add_command(mirror)

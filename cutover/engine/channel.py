@@ -101,6 +101,8 @@ class Channel:
             searched = len(rest)
             rest += chunk
             while self.babble is None and (end := rest.find(b"\n", searched)) >= 0:
+                if end > MAX_LINE_BYTES:
+                    break
                 self._take(bytes(rest[:end]))
                 del rest[: end + 1]
                 searched = 0

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cutover import partitioners
 from cutover.connection import Connection
@@ -13,7 +13,7 @@ from cutover.engine.events import LaneChange, Progress, Ready, Stopped
 from cutover.engine.pair import Pair, Standing
 from cutover.engine.run import Run, default_name
 from cutover.engine.status import Board, MirrorStatus
-from cutover.errors import UnknownNullKeyPolicy, Unreachable
+from cutover.errors import NoBroker, UnknownNullKeyPolicy, Unreachable
 from cutover.model import Isolation, TopicPartition
 from cutover.ports import Cluster
 
@@ -33,8 +33,8 @@ class Wanted:
     run: str | None = None
     workers: int = 1
     lanes: int | None = None
-    rate: Rate = Rate()
-    start: Start = Start()
+    rate: Rate = field(default_factory=Rate)
+    start: Start = field(default_factory=Start)
     null_keys: str = "keep_partition"
     allow_shrink: bool = False
     grace_seconds: float = 30.0
@@ -73,7 +73,11 @@ def prepare(cluster: Cluster, connection: Connection, wanted: Wanted) -> Prepare
     family = partitioners.family(wanted.partitioner).name
     if wanted.null_keys not in partitioners.NULL_KEY_POLICIES:
         raise UnknownNullKeyPolicy(f"policy for null keys {wanted.null_keys!r} is not known", known=list(partitioners.NULL_KEY_POLICIES))
-    pair = pairs.inspect(cluster, wanted.origin, wanted.follower, null_keys=wanted.null_keys, allow_shrink=wanted.allow_shrink)
+    try:
+        pair = pairs.inspect(cluster, wanted.origin, wanted.follower, null_keys=wanted.null_keys, allow_shrink=wanted.allow_shrink)
+    except NoBroker as error:
+        servers = ", ".join(connection.bootstrap_servers)
+        raise NoBroker(f"no broker answered at {servers} within {pairs.ASK_SECONDS:g} s", why=error.why, bootstrap=servers) from error
     run = Run.of(wanted.run or default_name(wanted.origin, wanted.follower), pair.origin.id, pair.follower.id)
     lanes = pairs.choose_lanes(cluster, pair, run, wanted.lanes)
     configuration = MirrorConfiguration(
@@ -118,11 +122,7 @@ class Mirroring:
         """
         next_status = self._clock()
         while True:
-            for happened in self._crew.poll():
-                if isinstance(happened, Progress):
-                    self._board.learn(happened.committed, happened.ends)
-                elif isinstance(happened, Restart | Ready | LaneChange | Stopped):
-                    yield happened
+            yield from self._news()
             self._look_at_the_rest()
             if until_caught_up and self._board.caught_up():
                 yield CaughtUp(self.status())
@@ -135,6 +135,13 @@ class Mirroring:
                 yield self.status()
             if wait(POLL_SECONDS):
                 return
+
+    def _news(self) -> Iterator[Happening]:
+        for happened in self._crew.poll():
+            if isinstance(happened, Progress):
+                self._board.learn(happened.committed, happened.ends)
+            elif isinstance(happened, Restart | Ready | LaneChange | Stopped):
+                yield happened
 
     def _look_at_the_rest(self) -> None:
         """Ask Kafka where the partitions stand that no worker here holds: workers of other hosts commit into the same group."""
