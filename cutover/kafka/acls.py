@@ -1,15 +1,23 @@
-"""Access rules, in the words of Kafka's own tools."""
+"""Access rules, in the words of Kafka's own tools.
+
+They are read with kafka-python: librdkafka answers `no rules` where the cluster says that it has no authorizer.
+"""
 
 from collections.abc import Collection
 from typing import Any
 
 from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from kafka.admin import ACLFilter, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePatternFilter
+from kafka.admin import ResourceType as KafkaPythonResource
 
 from cutover.errors import NotReady, RejectedByBroker
 from cutover.kafka.errors import Asked
 from cutover.kafka.session import Deadline, Session
 from cutover.model import Acl, Permission
 
+EVERYTHING = ACLFilter(
+    None, None, ACLOperation.ANY, ACLPermissionType.ANY, ResourcePatternFilter(KafkaPythonResource.ANY, None, ACLResourcePatternType.ANY)
+)
 CLUSTER = "cluster"
 """Kafka's word for what librdkafka calls a broker resource."""
 
@@ -23,13 +31,8 @@ class KafkaAcls(Session):
 
     def _acls(self, deadline: Deadline) -> frozenset[Acl]:
         asked = Asked("reading access rules", CLUSTER, "describe")
-        # the annotations of the library know no wildcard, its documentation and its code do
-        anything: Any = None
-        everything = AclBindingFilter(
-            ResourceType.ANY, anything, ResourcePatternType.ANY, anything, anything, AclOperation.ANY, AclPermissionType.ANY
-        )
-        future = self.ask(lambda admin: admin.describe_acls(everything, request_timeout=deadline.left_seconds), asked)
-        return frozenset(_acl(each) for each in self.every_answer({CLUSTER: future}, asked, deadline)[CLUSTER])
+        found, _ = self.repeated(lambda second: second.describe_acls(EVERYTHING), asked, deadline)
+        return frozenset(_acl_of_kafka_python(each) for each in found)
 
     def create_acls(self, acls: Collection[Acl], *, timeout_seconds: float | None = None) -> None:
         """Add rules."""
@@ -83,5 +86,17 @@ def _acl(found: AclBinding) -> Acl:
         resource=found.name,
         permission=Permission(AclPermissionType(found.permission_type).name.lower()),
         pattern=ResourcePatternType(found.resource_pattern_type).name.lower(),
+        host=found.host,
+    )
+
+
+def _acl_of_kafka_python(found: Any) -> Acl:  # noqa: ANN401
+    return Acl(
+        principal=found.principal,
+        operation=found.operation.name.lower(),
+        resource_type=found.resource_pattern.resource_type.name.lower(),
+        resource=found.resource_pattern.resource_name,
+        permission=Permission(found.permission_type.name.lower()),
+        pattern=found.resource_pattern.pattern_type.name.lower(),
         host=found.host,
     )

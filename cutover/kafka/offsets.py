@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from confluent_kafka import IsolationLevel, KafkaError, TopicCollection
+from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, TopicCollection
 from confluent_kafka import TopicPartition as Where
 from confluent_kafka.admin import OffsetSpec
 
 from cutover.errors import CutoverError, NotReady
-from cutover.kafka.errors import Asked
+from cutover.kafka.errors import Asked, unanswered
 from cutover.kafka.session import Deadline, Session
 from cutover.model import Isolation, TopicPartition
 
@@ -63,10 +63,13 @@ class KafkaOffsets(Session):
             lambda admin: admin.list_offsets(wanted, isolation_level=LEVELS[isolation], request_timeout=deadline.left_seconds), asked
         )
         answered, failed = self.answers(futures, asked, deadline)
-        found |= {TopicPartition(where.topic, where.partition): answer.offset for where, answer in answered.items()}
+        told = {TopicPartition(where.topic, where.partition): answer.offset for where, answer in answered.items()}
+        found |= {where: offset for where, offset in told.items() if offset != OFFSET_INVALID}
         if any(error.fields.get("kafka_code") == KafkaError._NOENT for error in failed.values()):
             self._assert_topics_exist({where.topic for where in wanted}, deadline)
         _raise_worst(list(failed.values()))
+        if OFFSET_INVALID in told.values():  # the library's answer, without an error, when a leader gave none in time
+            raise unanswered("a partition leader did not answer", asked)
 
     def _assert_topics_exist(self, topics: set[str], deadline: Deadline) -> None:
         """librdkafka says no more than `no leaders found`: tell topics that are not there from those that have no leader now."""

@@ -23,6 +23,7 @@ from tenacity.stop import stop_base
 from cutover.connection import Connection
 from cutover.errors import Ambiguous, CutoverError, InvalidConnection, NotAuthenticated, NotReady, ReadTimedOut, Unreachable
 from cutover.kafka.errors import Asked, meaning, of_librdkafka, unanswered
+from cutover.kafka.positions import StableAdmin
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -169,6 +170,8 @@ class Session:
 
     def second(self, call: Callable[[Any], Value], asked: Asked, deadline: Deadline) -> Value:
         """Call kafka-python within the deadline; a client whose picture of the cluster is stale is thrown away."""
+        if self._second_client is None:
+            self._reach(deadline)
         future = self._threads.submit(lambda: call(self._second(deadline)))
         try:
             return future.result(deadline.left_seconds)
@@ -182,6 +185,12 @@ class Session:
                 self._forget_second()
             raise ours from error
 
+    def _reach(self, deadline: Deadline) -> None:
+        """Let librdkafka connect first: it names what is wrong, kafka-python leaks a socket for each port where nobody listens."""
+        asked = Asked("reaching the cluster", "cluster", "describe")
+        future = self.ask(lambda admin: admin.describe_cluster(request_timeout=deadline.left_seconds), asked)
+        self.every_answer({"cluster": future}, asked, deadline)
+
     def repeated(self, call: Callable[[Any], Value], asked: Asked, deadline: Deadline) -> Value:
         """The same for a question: asked again while the cluster is not ready."""
         answer: Value = deadline.retrying()(self.second, call, asked, deadline)
@@ -193,7 +202,7 @@ class Session:
                 config = self._connection.kafka_python()
                 if config.get("sasl_mechanism") == "OAUTHBEARER":
                     config["sasl_oauth_token_provider"] = _Tokens(self._connection)
-                self._second_client = kafka.KafkaAdminClient(
+                self._second_client = StableAdmin(
                     **config,
                     client_id="cutover",
                     request_timeout_ms=int(self._timeout_seconds * 1000),

@@ -44,6 +44,7 @@ class KafkaTopics(Session):
         """The names of all topics."""
         deadline = self.deadline(timeout_seconds)
         asked = Asked("listing topics", "cluster", "describe")
+        self._reach(deadline)  # the listing itself cannot be interrupted
         return frozenset(self.ask(lambda admin: admin.list_topics(timeout=deadline.left_seconds), asked).topics)
 
     def describe_topics(self, topics: Collection[str], *, timeout_seconds: float | None = None) -> dict[str, TopicDescription]:

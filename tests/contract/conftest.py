@@ -9,12 +9,15 @@ import pytest
 
 from cutover.connection import Connection
 from cutover.kafka.admin import KafkaCluster
+from cutover.kafka.embedded import EmbeddedKafka
+from cutover.kafka.embedded.properties import Security
 from cutover.kafka.reader import KafkaReader
 from cutover.model import TopicPartition
 from cutover.ports import Cluster, Reader
 from cutover.twin import Twin
 from tests.conftest import WaitUntil
 from tests.contract.actors import Actors, RealActors, TwinActors
+from tests.contract.secured import Secured
 
 
 @dataclass
@@ -53,6 +56,13 @@ class World:
 def real_cluster(bootstrap: str) -> Iterator[KafkaCluster]:
     with KafkaCluster(Connection.load(bootstrap=bootstrap), timeout_seconds=30) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[Secured]:
+    """Started once per worker, when first asked for."""
+    with EmbeddedKafka(security=Security(users={"stranger": "stranger-word"})) as kafka:
+        yield Secured(kafka)
 
 
 @pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.kafka)])

@@ -1,24 +1,19 @@
-"""One cluster with TLS, SASL and an authorizer for the tests that need refusals, started once per worker when first asked for."""
+"""A cluster with TLS, SASL and an authorizer, reached through profiles such as a user would write."""
 
 import base64
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from cutover.connection import Connection
 from cutover.kafka.embedded import EmbeddedKafka
-from cutover.kafka.embedded.properties import Mechanism, Security
-
-USERS = {"mover": "mover-word", "stranger": "stranger-word"}
+from cutover.kafka.embedded.properties import Mechanism
 
 
 @dataclass
 class Secured:
-    """The cluster, and connections to it as the profile of a user would make them."""
+    """The cluster, and connections to it with every secret in a file."""
 
     kafka: EmbeddedKafka
 
@@ -45,9 +40,3 @@ def token(user: str) -> str:
     now = int(time.time())
     parts = ({"alg": "none"}, {"sub": user, "iat": now, "exp": now + 600})
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
-
-
-@pytest.fixture(scope="session")
-def secured() -> Iterator[Secured]:
-    with EmbeddedKafka(security=Security(users=USERS)) as kafka:
-        yield Secured(kafka)
