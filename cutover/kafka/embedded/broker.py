@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cutover.errors import BrokerNotStarted
 from cutover.kafka.embedded import ports as port_numbers
-from cutover.kafka.embedded.identity import Identity, lives, own_identity
+from cutover.kafka.embedded.identity import Identity, is_frozen, lives, own_identity
 from cutover.kafka.embedded.properties import Ports
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -86,13 +86,17 @@ class Broker:
             "remove": [str(path) for path in self._upbringing.remove],
         }
         with self.log.open("ab") as log:
-            self._supervisor = subprocess.Popen(
+            supervisor = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(order)],
                 stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal must reach us, not the broker
             )
+        if pipe:
+            self._supervisor = supervisor
+        else:
+            supervisor.wait(STOP_SECONDS)  # it goes on as a process of its own
 
     def wait_until_listening(self, seconds: float = 60.0) -> None:
         """Returns once clients can connect; raises BrokerNotStarted with the last error of the log."""
@@ -116,8 +120,10 @@ class Broker:
         self._end(signal.SIGKILL, STOP_SECONDS)
 
     def pause(self) -> None:
-        """Freezes the process (SIGSTOP): connections stay open, nothing is answered."""
-        self._signal(signal.SIGSTOP)
+        """Freezes the process (SIGSTOP): connections stay open, nothing is answered. Returns when the last thread stands still."""
+        if (pid := self.pid) is not None:
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: is_frozen(pid), STOP_SECONDS)
 
     def resume(self) -> None:
         """Lets a frozen process go on (SIGCONT)."""
@@ -149,7 +155,8 @@ class Broker:
             self._supervisor = None
 
     def _ended(self) -> bool:
-        return self._supervisor is not None and self._supervisor.poll() is not None
+        """Whether the process has been started and is gone again."""
+        return self.pid_file.exists() and self.identity is None
 
     def _failure(self, what: str) -> BrokerNotStarted:
         return BrokerNotStarted(what, why=last_error(self.log), log=str(self.log), broker=self.id)

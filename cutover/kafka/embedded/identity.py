@@ -27,6 +27,15 @@ def lives(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def is_frozen(pid: int) -> bool:
+    """Whether every thread of the process stands still after SIGSTOP, which returns before they do."""
+    threads = Path(f"/proc/{pid}/task")
+    if threads.exists():
+        return all(_state_and_began(file.read_text())[0] == "T" for file in threads.glob("*/stat"))
+    answer = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip().startswith("T")
+
+
 def own_identity() -> Identity:
     """This process."""
     found = identify(os.getpid())
@@ -40,9 +49,14 @@ def _began_linux(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    # The name in parentheses may hold spaces; state is field 3 and the start time field 22 of proc(5).
+    state, began = _state_and_began(stat)
+    return "" if state in "ZX" else began
+
+
+def _state_and_began(stat: str) -> tuple[str, str]:
+    """Fields 3 and 22 of proc(5); the name in parentheses before them may hold spaces."""
     fields = stat[stat.rindex(")") + 2 :].split()
-    return "" if fields[0] in "ZX" else fields[19]
+    return fields[0], fields[19]
 
 
 def _began_ps(pid: int) -> str:

@@ -43,7 +43,7 @@ def supervise(order: dict[str, Any]) -> int:
             order["command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=order["folder"], preexec_fn=_die_with_supervisor
         )
     signal.signal(signal.SIGTERM, lambda *_: broker.terminate())
-    _write(Path(order["pid_file"]), identify(broker.pid))
+    _write(Path(order["pid_file"]), identify(broker.pid) or Identity(broker.pid, began=""))
     if owner is None:
         return broker.wait()
     while broker.poll() is None:
@@ -55,12 +55,11 @@ def supervise(order: dict[str, Any]) -> int:
     return broker.returncode
 
 
-def _write(pid_file: Path, identity: Identity | None) -> None:
+def _write(pid_file: Path, identity: Identity) -> None:
     """In one step: a reader sees no file or the whole file."""
-    if identity is not None:
-        temporary = pid_file.with_suffix(".new")
-        temporary.write_text(json.dumps(identity))
-        temporary.replace(pid_file)
+    temporary = pid_file.with_suffix(".new")
+    temporary.write_text(json.dumps(identity))
+    temporary.replace(pid_file)
 
 
 def _pipe_closed() -> bool:
@@ -78,4 +77,7 @@ if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     os.umask(0o077)
-    sys.exit(supervise(json.loads(sys.argv[1])))
+    order = json.loads(sys.argv[1])
+    if not order["pipe"] and os.fork():
+        os._exit(0)  # who started this is not its owner and need not wait for it
+    sys.exit(supervise(order))
