@@ -14,6 +14,15 @@ from tests.proxy import Proxy
 LISTENER = "PROXIED"
 
 
+def on_versions(*transaction_versions: int) -> pytest.MarkDecorator:
+    """Run a test on the brokers of these transaction.versions; all tests of one broker run in one worker."""
+    params = [pytest.param(each, marks=pytest.mark.xdist_group(f"proxied-{each}"), id=f"tv{each}") for each in transaction_versions]
+    return pytest.mark.parametrize("proxied", params, indirect=True)
+
+
+ON_BOTH_VERSIONS = on_versions(2, 1)
+
+
 @dataclass(frozen=True)
 class ProxiedKafka:
     """A running broker, and the port where its proxy has to listen."""

@@ -13,19 +13,16 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cutover.partitioners import partition
-from tests.judge import Judged, Place, Verdict, committed_positions, judge, read_committed
+from tests.judge import Judged, Place, Verdict, committed_positions, judge, position_reader
 from tests.naive.mirror import NaiveMirror
-from tests.proxied import ProxiedKafka
+from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
 from tests.proxy import Proxy, Request
 from tests.proxy.rules import Mode
 
+pytestmark = pytest.mark.kafka
+
 OBEYED = 0
 EVERY_MODE: list[Mode] = ["close", "reset", "stall"]
-ON_BOTH = pytest.mark.parametrize(
-    "proxied",
-    [pytest.param(tv, marks=pytest.mark.xdist_group(f"proxied-{tv}"), id=f"transaction.version={tv}") for tv in (2, 1)],
-    indirect=True,
-)
 
 
 @dataclass(frozen=True)
@@ -34,17 +31,12 @@ class Pair:
 
     judged: Judged
     open: Callable[[], NaiveMirror]
-    admin: AdminClient
 
     def positions(self) -> dict[int, int]:
-        return committed_positions(self.admin, self.judged.group, self.judged.origin)
+        return committed_positions(position_reader(self.judged.bootstrap, self.judged.group), self.judged.origin)
 
     def verdict(self) -> Verdict:
         return judge(self.judged)
-
-    def visible(self) -> list[Place | None]:
-        """The origins of what readers of the follower see now, whatever may be open."""
-        return sorted((each.origin for each in read_committed(self.judged.bootstrap, self.judged.follower)), key=str)
 
 
 def key_for(follower_partition: int) -> bytes:
@@ -66,7 +58,7 @@ def pair(proxied: ProxiedKafka, proxy: Proxy) -> Pair:
     def opened() -> NaiveMirror:
         return NaiveMirror(proxy.bootstrap, proxied.bootstrap, judged.origin, judged.follower, group=judged.group)
 
-    return Pair(judged, opened, admin)
+    return Pair(judged, opened)
 
 
 def commits(request: Request) -> bool:
@@ -81,7 +73,7 @@ def at(*offsets: int) -> tuple[Place, ...]:
     return tuple(Place(0, offset) for offset in offsets)
 
 
-@ON_BOTH
+@ON_BOTH_VERSIONS
 def test_the_naive_loop_copies_exactly_once_when_no_frame_is_late(pair: Pair, proxy: Proxy) -> None:
     with pair.open() as loop:
         loop.run(2).run(4)
@@ -95,7 +87,7 @@ def test_the_naive_loop_copies_exactly_once_when_no_frame_is_late(pair: Pair, pr
 
 
 @pytest.mark.parametrize("mode", EVERY_MODE)
-@ON_BOTH
+@ON_BOTH_VERSIONS
 def test_aoc_a_late_abort_loses_records_with_every_call_a_success(pair: Pair, proxy: Proxy, mode: Mode) -> None:
     with pair.open() as loop:
         loop.run(2)
@@ -114,7 +106,7 @@ def test_aoc_a_late_abort_loses_records_with_every_call_a_success(pair: Pair, pr
     assert (pair.verdict(), pair.positions()) == (Verdict(lost=at(2, 3)), {0: 4})
 
 
-@ON_BOTH
+@ON_BOTH_VERSIONS
 def test_apc_a_late_abort_takes_the_half_of_a_transaction_that_was_there(pair: Pair, proxy: Proxy) -> None:
     with pair.open() as loop:
         loop.run(2)
@@ -134,7 +126,7 @@ def test_apc_a_late_abort_takes_the_half_of_a_transaction_that_was_there(pair: P
     assert (pair.verdict(), pair.positions()) == (Verdict(lost=at(2)), {0: 4})
 
 
-@ON_BOTH
+@ON_BOTH_VERSIONS
 def test_ca_a_late_commit_shows_records_that_are_to_be_aborted(pair: Pair, proxy: Proxy) -> None:
     with pair.open() as loop:
         held = proxy.hold("EndTxn", when=commits)
@@ -153,7 +145,7 @@ def test_ca_a_late_commit_shows_records_that_are_to_be_aborted(pair: Pair, proxy
     assert (pair.verdict(), pair.positions()) == (Verdict(duplicated=at(2, 3), reordered=()), {0: 4})
 
 
-@ON_BOTH
+@ON_BOTH_VERSIONS
 def test_oc_a_late_offset_commit_moves_the_group_back_with_every_call_a_success(pair: Pair, proxy: Proxy) -> None:
     with pair.open() as loop:
         held = proxy.hold("TxnOffsetCommit")

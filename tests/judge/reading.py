@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -20,6 +19,13 @@ from tests.judge.verdict import Place, Record, Verdict, compare
 
 _BATCH = 500
 _PAUSE_SECONDS = 0.02
+_PASSING = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError._TRANSPORT,
+    KafkaError._WAIT_COORD,
+}
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,12 @@ class Judged:
 
 def judge(what: Judged, seconds: float = 30.0) -> Verdict:
     """Read both topics and the committed positions, and compare them."""
-    admin = AdminClient({"bootstrap.servers": what.bootstrap})
+    reader = position_reader(what.bootstrap, what.group)
     origin = read_settled(what.bootstrap, what.origin, seconds)
     follower = read_settled(what.bootstrap, what.follower, seconds)
-    positions = committed_positions(admin, what.group, what.origin)
-    counts = partition_count(admin, what.origin), partition_count(admin, what.follower)
+    positions = committed_positions(reader, what.origin)
+    counts = width(reader, what.origin), width(reader, what.follower)
+    reader.close()
 
     def place(key: bytes | None, at: Place) -> int:
         if key is None:
@@ -49,29 +56,39 @@ def judge(what: Judged, seconds: float = 30.0) -> Verdict:
     return compare(origin, follower, positions, place)
 
 
-def partition_count(admin: AdminClient, topic: str) -> int:
-    """How many partitions a topic has."""
-    return len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+def position_reader(bootstrap: str, group: str) -> Consumer:
+    """A client that reads a group's positions without becoming a member."""
+    return Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0})
 
 
-def committed_positions(admin: AdminClient, group: str, topic: str, seconds: float = 30.0) -> dict[int, int]:
-    """The group's committed positions on a topic; waits while any is pending. Partitions without one are absent."""
+def committed_positions(reader: Consumer, topic: str, seconds: float = 30.0) -> dict[int, int]:
+    """The reader's group's committed positions on a topic; waits while any is pending. Partitions without one are absent."""
+    found = committed(reader, [TopicPartition(topic, number) for number in range(width(reader, topic))], seconds)
+    return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+def committed(reader: Consumer, asked: list[TopicPartition], seconds: float) -> list[TopicPartition]:
+    """Ask for positions until the group's coordinator knows them."""
+    # A consumer, because librdkafka's admin client crashes when its OffsetFetch meets a coordinator that is still loading.
     deadline = time.monotonic() + seconds
-    # Named, because an answer about "all" leaves out a partition whose first position is still pending.
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in range(partition_count(admin, topic))])
     while True:
-        (answer,) = admin.list_consumer_group_offsets([asked], require_stable=True).values()
-        found = answer.result(10).topic_partitions or []
-        if not any(each.error for each in found):
-            return {each.partition: each.offset for each in found if each.offset >= 0}
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"positions of {group} are still pending after {seconds} s: {found}")
-        time.sleep(_PAUSE_SECONDS)
+        try:
+            return reader.committed(asked, timeout=seconds)
+        except KafkaException as refused:
+            if refused.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def width(reader: Consumer, topic: str) -> int:
+    """How many partitions a topic has."""
+    return len(reader.list_topics(topic, timeout=10).topics[topic].partitions)
 
 
 def end_offsets(admin: AdminClient, topic: str, isolation: IsolationLevel) -> dict[int, int]:
     """High watermarks, or last stable offsets."""
-    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partition_count(admin, topic))}
+    partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
     answers = admin.list_offsets(asked, isolation_level=isolation)
     return {each.partition: future.result(10).offset for each, future in answers.items()}
 
@@ -105,7 +122,7 @@ def read_committed(bootstrap: str, topic: str, seconds: float = 30.0) -> list[Re
     }
     consumer = Consumer(settings)
     try:
-        count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        count = width(consumer, topic)
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(count)])
         return _read_to_ends(consumer, count, time.monotonic() + seconds)
     finally:

@@ -13,7 +13,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from cutover.partitioners import partition
-from tests.judge.reading import header_list
+from tests.judge.reading import committed, header_list, width
 from tests.judge.verdict import PROVENANCE_KEY, Place, stamp
 
 RUN_ID = bytes.fromhex("6e61697665000000")
@@ -41,7 +41,7 @@ class NaiveMirror(AbstractContextManager["NaiveMirror"]):
             }
         )
         self._producer.init_transactions(CALL_SECONDS)
-        self._width = len(self._consumer.list_topics(follower, timeout=CALL_SECONDS).topics[follower].partitions)
+        self._width = width(self._consumer, follower)
         self.rewind()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -51,22 +51,11 @@ class NaiveMirror(AbstractContextManager["NaiveMirror"]):
 
     def rewind(self) -> None:
         """Go back to the committed positions, as a loop does after an abort and at its start."""
-        count = len(self._consumer.list_topics(self.origin, timeout=CALL_SECONDS).topics[self.origin].partitions)
-        asked = [TopicPartition(self.origin, number) for number in range(count)]
-        found = self._committed(asked)
+        asked = [TopicPartition(self.origin, number) for number in range(width(self._consumer, self.origin))]
+        found = committed(self._consumer, asked, CALL_SECONDS)
         self._consumer.assign(
             [TopicPartition(each.topic, each.partition, each.offset if each.offset >= 0 else OFFSET_BEGINNING) for each in found]
         )
-
-    def _committed(self, asked: list[TopicPartition]) -> list[TopicPartition]:
-        deadline = time.monotonic() + CALL_SECONDS
-        while True:
-            try:
-                return self._consumer.committed(asked, timeout=CALL_SECONDS)
-            except KafkaException as refused:
-                loading = refused.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-                if not loading or time.monotonic() > deadline:
-                    raise
 
     def take(self, count: int) -> list[Message]:
         """Read exactly so many records of the origin."""

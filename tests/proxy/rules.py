@@ -12,7 +12,7 @@ from tests.proxy.frames import Answer, Request
 Mode = Literal["close", "reset", "stall"]
 Moment = Literal["before_forward", "before_answer"]
 Predicate = Callable[[Request], bool]
-Action = Callable[[Request], None]
+Action = Callable[[Request], object]
 
 PATIENCE_SECONDS = 30.0
 

@@ -1,0 +1,56 @@
+"""The same late frames under the real mirror: it gets over each by itself, and the late bytes change nothing.
+
+The frame is released while the broker has records of a later transaction of the same lane and no end of it: the answer to that
+transaction's Produce is withheld until the late frame was answered.
+"""
+
+from functools import partial
+
+import pytest
+
+from tests.judge import Verdict
+from tests.mirrored import MirroredPair, PositionWatch, Traffic
+from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
+from tests.proxy import Held, Proxy, Request
+from tests.proxy.rules import Mode
+
+pytestmark = pytest.mark.kafka
+
+INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
+KIP_890_PART_2 = 5
+EVERY_MODE: list[Mode] = ["close", "reset", "stall"]
+
+
+def same_lane(held: Held, request: Request) -> bool:
+    late, now = held.wait().transactional, request.transactional
+    return late is not None and now is not None and late.transactional_id == now.transactional_id
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE)
+@pytest.mark.parametrize("api", ["EndTxn", "TxnOffsetCommit"])
+@ON_BOTH_VERSIONS
+def test_a_late_frame_changes_nothing_for_the_mirror(proxied: ProxiedKafka, proxy: Proxy, api: str, mode: Mode) -> None:
+    pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
+    held = proxy.hold(api, nth=5, when=pair.is_mine, mode=mode)
+    traffic = Traffic(proxied.bootstrap, pair.origin).burst(300)
+    with PositionWatch(pair).watching(), pair.worker() as worker:
+        with traffic:
+            held.wait()
+            proxy.on("Produce", lambda _: held.release(), when=partial(same_lane, held), moment="before_answer").wait()
+        pair.wait_caught_up(worker)
+
+    assert pair.verdict() == Verdict()
+    assert pair.verdict().records == traffic.written
+    assert held.answered.result().error_code in {INVALID_PRODUCER_EPOCH, PRODUCER_FENCED}
+    assert sum(proxy.versions("InitProducerId").values()) > pair.configuration.lanes, "the lane fenced itself"
+
+
+@ON_BOTH_VERSIONS
+def test_the_mirror_ends_its_transactions_in_the_version_that_the_cluster_allows(proxied: ProxiedKafka, proxy: Proxy) -> None:
+    pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
+    traffic = Traffic(proxied.bootstrap, pair.origin).burst(300)
+    with pair.worker() as worker, traffic:
+        pair.wait_caught_up(worker)
+
+    used = set(proxy.versions("EndTxn"))
+    assert used == {KIP_890_PART_2} if proxied.transaction_version == 2 else max(used) < KIP_890_PART_2
