@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
 import sys
+from typing import Any
 
 import click
 
@@ -11,10 +12,10 @@ from cutover.errors import CutoverError
 class _Group(click.Group):
     """Turns an error of ours into words on stderr and its exit code."""
 
-    def main(self, *args: object, **kwargs: object) -> object:
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; exit codes are those of cutover.errors, 2 for usage, 130 for Ctrl-C."""
         try:
-            return super().main(*args, **kwargs)  # type: ignore[call-overload, no-any-return]
+            return super().main(*args, **kwargs)
         except CutoverError as error:
             click.echo(render(error), err=True)
             sys.exit(error.exit_code)
