@@ -47,6 +47,7 @@ def jvm_command(java: Java, class_path: Sequence[Path], heap_mb: int, *options: 
         "-XX:MaxGCPauseMillis=20",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
+        "-Djava.io.tmpdir=.",  # the broker's own folder: unpacked codecs go when it goes
         "-Djava.net.preferIPv4Stack=true",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
