@@ -72,4 +72,5 @@ def usable(admin: AdminClient, topic: str, partitions: int) -> bool:
     try:
         return all(future.result(5).offset >= 0 for future in admin.list_offsets(asked).values())
     except KafkaException:
+        admin.list_topics(topic, timeout=5)  # else librdkafka may keep "no leaders found" for as long as anybody asks
         return False
