@@ -5,15 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
 	"os"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -128,68 +124,4 @@ func saslMechanism(from *wire.SASL) (sasl.Mechanism, error) {
 		}), nil
 	}
 	return nil, wire.Faultf("bad_configuration", "the SASL mechanism %q is not known", from.Mechanism)
-}
-
-// Cluster is what a cluster says of itself.
-type Cluster struct {
-	ID                 string
-	TransactionVersion int16
-}
-
-// KIP890Part2 reports whether each transaction gets an epoch of its own (transaction.version 2 or above).
-func (c Cluster) KIP890Part2() bool { return c.TransactionVersion >= 2 }
-
-// Describe asks for the cluster's id and its finalized transaction.version.
-func Describe(ctx context.Context, client *kgo.Client) (Cluster, error) {
-	metadata, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, client)
-	if err != nil {
-		return Cluster{}, Unreachable(err)
-	}
-	described := Cluster{}
-	if metadata.ClusterID != nil {
-		described.ID = *metadata.ClusterID
-	}
-	ask := kmsg.NewPtrApiVersionsRequest()
-	ask.ClientSoftwareName, ask.ClientSoftwareVersion = "cutover-engine", "1"
-	versions, err := ask.RequestWith(ctx, client)
-	if err != nil {
-		return Cluster{}, Unreachable(err)
-	}
-	for _, feature := range versions.FinalizedFeatures {
-		if feature.Name == "transaction.version" {
-			described.TransactionVersion = feature.MaxVersionLevel
-		}
-	}
-	return described, nil
-}
-
-// TransactionOptions holds a client of a cluster below transaction.version 2 to the protocol that goes with it.
-func (c Cluster) TransactionOptions() []kgo.Opt {
-	if c.KIP890Part2() {
-		return nil
-	}
-	versions := kversion.Stable()
-	versions.SetMaxKeyVersion(int16(kmsg.Produce), 11)
-	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
-	versions.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
-	return []kgo.Opt{kgo.MaxVersions(versions)}
-}
-
-// Unreachable names why a cluster did not answer: credentials, permission, certificates, or nobody there.
-func Unreachable(err error) error {
-	var fault *wire.Fault
-	var unknownAuthority x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	switch {
-	case errors.As(err, &fault):
-		return fault
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return wire.Faultf("authentication_failed", "the cluster refused the credentials: %v", err)
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed),
-		errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return wire.Faultf("not_authorized", "the cluster refused an operation: %v", err)
-	case errors.As(err, &unknownAuthority), errors.As(err, &hostname):
-		return wire.Faultf("certificate_refused", "the broker's certificate was not accepted: %v", err)
-	}
-	return wire.Faultf("unreachable", "the cluster did not answer: %v", err)
 }

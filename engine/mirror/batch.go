@@ -11,15 +11,12 @@ import (
 	"cutover/engine/transaction"
 )
 
-const (
-	batchBytes  = 256 << 10 // of records before compression; a probe of the follower reads one batch
-	batchMargin = 512       // what a record's frame in a batch may add to its key, value and headers
-)
+const batchBytes = 256 << 10 // of records before compression; a probe of the follower reads one batch
 
 // batch collects records of one follower partition, encoded as the log will hold them.
 type batch struct {
 	transaction.Batch
-	scratch bytes.Buffer
+	first provenance.Origin // of its first record
 }
 
 func (b *batch) reset(partition int32, codec int16) {
@@ -29,16 +26,16 @@ func (b *batch) reset(partition int32, codec int16) {
 	b.Batch = transaction.Batch{Partition: partition, Bytes: b.Bytes[:transaction.BatchHeader], Codec: codec}
 }
 
-// fits reports whether a record of so many bytes, of this codec, may join.
-func (b *batch) fits(size int, codec int16) bool {
-	return b.Codec == codec && (b.Records == 0 || len(b.Bytes)+size <= batchBytes)
+// fits reports whether a record of so many bytes, of this codec, may join without passing the limit.
+func (b *batch) fits(size int, codec int16, limit int) bool {
+	return b.Codec == codec && (b.Records == 0 || len(b.Bytes)+size <= limit)
 }
 
 // add encodes one record with its origin as the last header; foreign says how many older provenance headers it lost.
 func (b *batch) add(record *kgo.Record, origin provenance.Origin) (foreign int64) {
 	at := record.Timestamp.UnixMilli()
 	if b.Records == 0 {
-		b.BaseMs, b.MaxMs = at, at
+		b.BaseMs, b.MaxMs, b.first = at, at, origin
 	}
 	b.MaxMs = max(b.MaxMs, at)
 	headers, headerBytes, foreign := 1, 1+len(provenance.Key)+1+provenance.Size, int64(0)
@@ -105,9 +102,9 @@ func varintSize(value int64) int {
 
 // roughSize bounds what a record takes in a batch before its headers are looked at.
 func roughSize(record *kgo.Record) int {
-	size := len(record.Key) + len(record.Value) + 64
+	size := len(record.Key) + len(record.Value) + 96
 	for i := range record.Headers {
-		size += len(record.Headers[i].Key) + len(record.Headers[i].Value) + 4
+		size += len(record.Headers[i].Key) + len(record.Headers[i].Value) + 10
 	}
 	return size
 }
@@ -127,13 +124,17 @@ func compressor(codec int16) kgo.Compressor {
 	return known.(kgo.Compressor)
 }
 
-// compress replaces the records by their compressed form, in the codec that the origin's batch had.
-func (b *batch) compress() {
+// compress replaces the records by their compressed form, in the codec that the origin's batch had, unless that is larger.
+func (b *batch) compress(scratch *bytes.Buffer) {
 	if b.Codec == 0 {
 		return
 	}
-	packed, codec := compressor(b.Codec).Compress(&b.scratch, b.Bytes[transaction.BatchHeader:])
+	scratch.Reset()
+	packed, codec := compressor(b.Codec).Compress(scratch, b.Bytes[transaction.BatchHeader:])
+	if len(packed) >= len(b.Bytes)-transaction.BatchHeader {
+		b.Codec = 0
+		return
+	}
 	b.Codec = int16(codec)
 	b.Bytes = append(b.Bytes[:transaction.BatchHeader], packed...)
-	b.scratch.Reset()
 }

@@ -1,14 +1,13 @@
 package mirror
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"cutover/engine/offsets"
 	"cutover/engine/wire"
 )
 
@@ -37,6 +36,7 @@ func (w *worker) obey(command wire.Command) (any, error) {
 }
 
 // drainTo puts walls: nothing at or past them is copied from now on, by any lane this worker holds or will hold.
+// Without offsets it takes them away. It is refused, and changes nothing, where a wall was read past already.
 func (w *worker) drainTo(command wire.Command) error {
 	var asked struct {
 		Offsets wire.Offsets `json:"offsets"`
@@ -44,17 +44,38 @@ func (w *worker) drainTo(command wire.Command) error {
 	if err := command.Decode(&asked); err != nil {
 		return err
 	}
-	if len(asked.Offsets) != int(w.config.Origin.Partitions) {
-		return wire.Faultf("bad_command", "drain_to names %d of %d partitions", len(asked.Offsets), w.config.Origin.Partitions)
+	if err := wholeWalls(asked.Offsets, w.config.Origin.Partitions); err != nil {
+		return wire.Faultf("bad_command", "drain_to %v", err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, held := range w.held {
+		if err := held.lane.allows(asked.Offsets); err != nil {
+			return err
+		}
+	}
 	w.walls, w.cutSaid = asked.Offsets, false
 	var refused []error
 	for _, held := range w.held {
 		refused = append(refused, held.lane.drainTo(asked.Offsets))
 	}
 	return errors.Join(refused...)
+}
+
+// wholeWalls says what is wrong with walls: they are for all partitions or there are none.
+func wholeWalls(walls wire.Offsets, partitions int32) error {
+	if walls == nil {
+		return nil
+	}
+	for p := range partitions {
+		if offset, ok := walls[p]; !ok || offset < 0 {
+			return fmt.Errorf("names no offset for partition %d", p)
+		}
+	}
+	if len(walls) != int(partitions) {
+		return fmt.Errorf("names %d offsets for %d partitions", len(walls), partitions)
+	}
+	return nil
 }
 
 // sayCut tells once that all lanes of this worker are drained.
@@ -66,73 +87,63 @@ func (w *worker) sayCut() {
 	}
 	positions := wire.Offsets{}
 	for _, held := range w.held {
-		status, _, committed, _ := held.lane.status()
-		if status.State != drained {
+		now := held.lane.stands()
+		if now.status.State != drained {
 			return
 		}
-		maps.Copy(positions, committed)
+		maps.Copy(positions, now.committed)
 	}
 	w.cutSaid = true
 	w.to.Emit(wire.Cut{Event: "cut", Positions: positions})
 }
 
-// watch checks each second that both topics are still those of the run, and where the origin ends.
-func (w *worker) watch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	for _, topic := range []wire.Topic{w.config.Origin, w.config.Follower} {
-		_, err := leadersOf(ctx, w.client, topic)
-		var fault *wire.Fault
-		if errors.As(err, &fault) && fault.Name != "unreachable" {
-			return err
-		}
-	}
-	ends, err := offsets.Stable(ctx, w.client, w.config.Origin.Name)
-	if err != nil {
-		return nil // brokers come and go; lanes and the driver see a cluster that stays away
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ends = ends
-	return nil
-}
-
-// progress sums the lanes up; since is the time the rates are taken over.
+// progress sums the lanes up; since is the time the rates are taken over, 0 for those of last time.
 func (w *worker) progress(since time.Duration) wire.Progress {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := wire.Progress{Event: "progress", AtMs: now.UnixMilli(), Positions: wire.Offsets{}, Committed: wire.Offsets{}, Ends: wire.Offsets{}}
-	reasons := map[string]int{}
+	reasons := map[string]bool{}
 	for _, number := range slices.Sorted(maps.Keys(w.held)) {
-		status, positions, committed, slowed := w.held[number].lane.status()
-		p.Lanes = append(p.Lanes, status)
-		maps.Copy(p.Positions, positions)
-		maps.Copy(p.Committed, committed)
-		if slowed != "" {
-			reasons[slowed]++
+		one := w.held[number].lane.stands()
+		p.Lanes = append(p.Lanes, one.status)
+		maps.Copy(p.Positions, one.reading)
+		maps.Copy(p.Committed, one.committed)
+		w.lag(&p, one, now)
+		if one.slowed != "" {
+			reasons[one.slowed] = true
 		}
 	}
-	for partition, offset := range p.Committed {
-		p.Ends[partition] = w.ends[partition]
-		p.LagRecords += max(0, w.ends[partition]-offset)
+	if silent := now.Sub(w.answered); silent > quietCluster {
+		reasons[fmt.Sprintf("the cluster has not answered for %d s", int(silent.Seconds()))] = true
 	}
-	w.fill(&p, now, since)
+	w.fill(&p, since)
 	p.SlowedBy = strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")
 	return p
 }
 
-func (w *worker) fill(p *wire.Progress, now time.Time, since time.Duration) {
+// lag adds one lane's: records to its ends, and the age of the last record copied by the lane that is furthest behind.
+func (w *worker) lag(p *wire.Progress, of standing, now time.Time) {
+	behind := int64(0)
+	for partition, offset := range of.committed {
+		p.Ends[partition] = w.ends[partition]
+		behind += max(0, w.ends[partition]-offset)
+	}
+	p.LagRecords += behind
+	if behind > 0 && of.newestMs > 0 {
+		p.LagSeconds = max(p.LagSeconds, float64(now.UnixMilli()-of.newestMs)/1000)
+	}
+}
+
+func (w *worker) fill(p *wire.Progress, since time.Duration) {
 	p.Records, p.Bytes, p.Transactions = w.counts.records.Load(), w.counts.bytes.Load(), w.counts.transactions.Load()
 	p.Recoveries, p.ForeignProvenance = w.counts.recoveries.Load(), w.counts.foreign.Load()
 	p.CommitMsP50, p.CommitMsP99, p.TransactionRecordsMedian = w.counts.recent()
 	p.ResidentBytes = residentBytes()
 	if since > 0 {
-		p.RecordsPerSecond = float64(p.Records-w.lastRecords) / since.Seconds()
-		p.BytesPerSecond = float64(p.Bytes-w.lastBytes) / since.Seconds()
+		w.recordsPerSecond = float64(p.Records-w.lastRecords) / since.Seconds()
+		w.bytesPerSecond = float64(p.Bytes-w.lastBytes) / since.Seconds()
 		w.lastRecords, w.lastBytes = p.Records, p.Bytes
 	}
-	if newest := w.counts.newestMs.Load(); newest > 0 && p.LagRecords > 0 {
-		p.LagSeconds = max(0, float64(now.UnixMilli()-newest)/1000)
-	}
+	p.RecordsPerSecond, p.BytesPerSecond = w.recordsPerSecond, w.bytesPerSecond
 }

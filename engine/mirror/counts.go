@@ -15,7 +15,7 @@ const recentCommits = 512 // transactions that percentiles are taken over
 
 // counts is what a worker's lanes did, for its progress events.
 type counts struct {
-	records, bytes, transactions, recoveries, foreign, newestMs atomic.Int64
+	records, bytes, transactions, recoveries, foreign atomic.Int64
 
 	mu    sync.Mutex
 	times []float64 // milliseconds of the last transactions
@@ -28,9 +28,6 @@ func (c *counts) transaction(done *load, took time.Duration) {
 	c.bytes.Add(done.bytes)
 	c.foreign.Add(done.foreign)
 	c.transactions.Add(1)
-	if done.newest > 0 {
-		c.newestMs.Store(done.newest)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.times) < recentCommits {

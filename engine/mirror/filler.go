@@ -19,9 +19,7 @@ const (
 	pollRecords  = 4000
 	pollWait     = 100 * time.Millisecond
 	idleCommit   = 200 * time.Millisecond // after which positions that passed only control records are committed
-	fetchBytes   = 4 << 20
-	partBytes    = 1 << 20
-	rateSlice    = 20 // a limited lane takes this part of a second at a time
+	rateSlice    = 20                     // a limited lane takes this part of a second at a time
 	waitingInput = "waiting for records of the origin"
 	waitingRate  = "the rate limit"
 	waitingPause = "paused"
@@ -31,19 +29,24 @@ const (
 // pairKey is an origin partition and a follower partition.
 type pairKey struct{ origin, follower int32 }
 
+// errWallsMoved says that reading stood at a wall that was moved on: what was read ahead of it is gone, so begin again.
+var errWallsMoved = errors.New("the walls were moved on")
+
 // filler reads the lane's origin partitions and fills the load that the next transaction will take.
 type filler struct {
-	config   wire.Mirror
-	router   partition.Router
-	client   *kgo.Client
-	limits   *limits
-	skip     map[pairKey]int64 // records up to this origin offset are on the follower already
-	reading  map[int32]int64   // next offset to read, by origin partition
-	walls    wire.Offsets
-	draining bool
+	config wire.Mirror
+	router partition.Router
+	client *kgo.Client
+	limits *limits
+	pace   *pace
+	full   int64             // bytes at which a load is full
+	skip   map[pairKey]int64 // records up to this origin offset are on the follower already
 
 	mu      sync.Mutex
 	changed *sync.Cond
+	reading map[int32]int64 // next offset to read, by origin partition
+	walls   wire.Offsets
+	moved   bool // a wall that reading stood at was moved on
 	current *load
 	spare   *load
 	since   time.Time // when the current load got its first content
@@ -52,7 +55,7 @@ type filler struct {
 	slowed  string
 }
 
-func newFiller(config wire.Mirror, limits *limits, resume map[int32]int64, skip map[pairKey]int64, walls wire.Offsets) (*filler, error) {
+func newFiller(config wire.Mirror, limits *limits, resume map[int32]int64, skip map[pairKey]int64) (*filler, error) {
 	router, err := route(config)
 	if err != nil {
 		return nil, err
@@ -61,17 +64,31 @@ func newFiller(config wire.Mirror, limits *limits, resume map[int32]int64, skip 
 	for p, offset := range resume {
 		at[p] = kgo.NewOffset().At(offset)
 	}
+	pace := newPace(config.Lanes)
 	client, err := connect.Client(config.Connection, clientID(config, "reader"),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{config.Origin.Name: at}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(pollWait),
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(partBytes))
+		kgo.FetchMaxBytes(pace.asked), kgo.FetchMaxPartitionBytes(pace.perPartition()), kgo.WithHooks(pace))
 	if err != nil {
 		return nil, err
 	}
-	f := &filler{config: config, router: router, client: client, limits: limits, skip: skip, reading: resume,
-		walls: walls, draining: walls != nil, current: newLoad(), spare: newLoad(), slowed: waitingInput}
+	limit := config.Follower.MaxMessageBytes
+	f := &filler{config: config, router: router, client: client, limits: limits, pace: pace, full: loadBytes(config.Lanes), skip: skip,
+		reading: resume, current: newLoad(limit), spare: newLoad(limit), slowed: waitingInput}
 	f.changed = sync.NewCond(&f.mu)
 	return f, nil
+}
+
+// stand puts the walls that hold when reading begins.
+func (f *filler) stand(walls wire.Offsets) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.passed(walls); err != nil {
+		return err
+	}
+	f.walls = walls
+	f.rest()
+	return nil
 }
 
 // run reads until the context ends or reading fails; either way take gives nothing more afterwards.
@@ -96,14 +113,16 @@ func (f *filler) loop(ctx context.Context) error {
 			return err
 		}
 		if fetches.NumRecords() == 0 {
-			f.mu.Lock()
-			f.slowed = waitingInput
-			f.changed.Broadcast() // lets take look at the clock
-			f.mu.Unlock()
+			if !f.idle() {
+				return errWallsMoved
+			}
 			continue
 		}
 		f.limits.wait(ctx, fetches, f.say)
-		f.fill(ctx, fetches)
+		if !f.fill(ctx, fetches) {
+			return errWallsMoved
+		}
+		f.pace.adapt(f.client)
 	}
 	return nil
 }
@@ -121,7 +140,7 @@ func (f *filler) failed(ctx context.Context, fetches kgo.Fetches) error {
 			f.mu.Unlock()
 			return &outOfRange{partition: failure.Partition, position: next}
 		default:
-			return err
+			return connect.Needs(err, "READ", "topic", f.config.Origin.Name)
 		}
 	}
 	return nil
@@ -141,34 +160,57 @@ func (f *filler) say(why string) {
 	f.mu.Unlock()
 }
 
-// fill waits for room in the current load and puts the records there.
-func (f *filler) fill(ctx context.Context, fetches kgo.Fetches) {
+// idle lets take look at the clock while nothing comes; false when the walls were moved on.
+func (f *filler) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.current.bytes >= loadBytes && ctx.Err() == nil {
-		f.slowed = waitingSpace
+	f.slowed = waitingInput
+	f.changed.Broadcast()
+	return !f.moved
+}
+
+// fill puts the records into the current load as there is room; false when the walls were moved on meanwhile.
+func (f *filler) fill(ctx context.Context, fetches kgo.Fetches) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	why := f.slowed
+	if why != waitingRate {
+		why = ""
+	}
+	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
+		for rest := fetched.Records; len(rest) > 0 && f.room(ctx, &why) && !f.moved; {
+			rest = f.add(fetched.Partition, rest)
+		}
+	})
+	f.slowed = why
+	f.changed.Broadcast()
+	return !f.moved
+}
+
+// room waits until the current load is not full; false when the context ended first.
+func (f *filler) room(ctx context.Context, why *string) bool {
+	for f.current.bytes >= f.full && ctx.Err() == nil {
+		*why, f.slowed = waitingSpace, waitingSpace
+		f.changed.Broadcast()
 		f.changed.Wait()
 	}
 	if f.current.empty() {
 		f.since = time.Now()
 	}
-	f.slowed = ""
-	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) { f.add(fetched.Partition, fetched.Records) })
-	f.changed.Broadcast()
+	return ctx.Err() == nil
 }
 
-func (f *filler) add(from int32, records []*kgo.Record) {
-	if len(records) == 0 {
-		return
-	}
+// add takes records until the load is full or the wall is reached, and gives those that are left to add.
+func (f *filler) add(from int32, records []*kgo.Record) []*kgo.Record {
 	first, next := f.reading[from], f.reading[from]
 	wall, walled := f.walls[from]
-	for _, record := range records {
+	for len(records) > 0 && f.current.bytes < f.full {
+		record := records[0]
 		if walled && record.Offset >= wall {
-			next = max(next, wall)
+			next, records = max(next, wall), nil
 			break
 		}
-		next = record.Offset + 1
+		next, records = record.Offset+1, records[1:]
 		if !record.Attrs.IsControl() {
 			f.copy(record)
 		}
@@ -178,7 +220,22 @@ func (f *filler) add(from int32, records []*kgo.Record) {
 		f.current.read(from, first, next)
 	}
 	if walled && next >= wall {
-		f.client.PauseFetchPartitions(map[string][]int32{f.config.Origin.Name: {from}})
+		f.rest()
+		return nil
+	}
+	return records
+}
+
+// rest stops fetching what stands at its wall.
+func (f *filler) rest() {
+	var there []int32
+	for p, next := range f.reading {
+		if wall, ok := f.walls[p]; ok && next >= wall {
+			there = append(there, p)
+		}
+	}
+	if len(there) > 0 {
+		f.client.PauseFetchPartitions(map[string][]int32{f.config.Origin.Name: there})
 	}
 }
 
@@ -219,7 +276,7 @@ func (f *filler) worth(notBefore time.Time) bool {
 	switch {
 	case f.current.empty() || f.spare == nil:
 		return false
-	case f.draining || f.current.bytes >= loadBytes/2:
+	case f.walls != nil || f.current.bytes >= f.full/2:
 		return true
 	case f.current.records > 0:
 		return !time.Now().Before(notBefore)
@@ -243,26 +300,41 @@ func (f *filler) give(back *load) {
 	f.mu.Unlock()
 }
 
-// drainTo puts walls before records not yet read. A wall below what was read already is refused: it was copied.
+// drainTo puts walls before records not yet read, or takes them away (nil). A wall below what was read already is
+// refused: it was copied.
 func (f *filler) drainTo(walls wire.Offsets) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.passed(walls); err != nil {
+		return err
+	}
+	for p, next := range f.reading {
+		before, stood := f.walls[p]
+		after, stands := walls[p]
+		if stood && next >= before && (!stands || after > before) {
+			f.moved = true
+		}
+	}
+	f.walls = walls
+	f.rest()
+	f.changed.Broadcast()
+	return nil
+}
+
+// allows says whether these walls could be put now.
+func (f *filler) allows(walls wire.Offsets) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.passed(walls)
+}
+
+func (f *filler) passed(walls wire.Offsets) error {
 	for p, next := range f.reading {
 		if wall, ok := walls[p]; ok && next > wall {
-			return wire.Faultf("wall_passed", "partition %d was read up to %d, past the wall at %d", p, next, wall)
+			return wire.Faultf("wall_passed", "partition %d was read up to %d, past the wall at %d", p, next, wall).
+				With(map[string]any{"partition": p, "read": next, "wall": wall})
 		}
 	}
-	f.walls, f.draining = walls, true
-	var there []int32
-	for p, next := range f.reading {
-		if wall, ok := walls[p]; ok && next >= wall {
-			there = append(there, p)
-		}
-	}
-	if len(there) > 0 {
-		f.client.PauseFetchPartitions(map[string][]int32{f.config.Origin.Name: there})
-	}
-	f.changed.Broadcast()
 	return nil
 }
 

@@ -1,11 +1,15 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cutover/engine/connect"
@@ -33,22 +37,26 @@ type lane struct {
 	partitions []int32
 	limits     *limits
 	counts     *counts
+	commits    atomic.Int64
 	emit       func(any)
 
 	mu        sync.Mutex
 	walls     wire.Offsets
 	filler    *filler
 	state     string
+	trouble   string // why the last session ended, while there is no new one
 	producer  int64
 	epoch     int16
+	newestMs  int64 // greatest timestamp of the last transaction's records
 	committed wire.Offsets
 	starts    map[int32]int64
 	producers map[int32][]int64
+	scratch   bytes.Buffer // of the compression; used by one goroutine
 }
 
-func newLane(config wire.Mirror, cluster connect.Cluster, number int32, limits *limits, counts *counts, emit func(any)) *lane {
+func newLane(config wire.Mirror, cluster connect.Cluster, number int32, limits *limits, counts *counts, emit func(any), walls wire.Offsets) *lane {
 	l := &lane{config: config, cluster: cluster, number: number, limits: limits, counts: counts, emit: emit,
-		state: recovering, walls: config.Walls, committed: wire.Offsets{}}
+		state: recovering, walls: walls, committed: wire.Offsets{}}
 	for p := number; p < config.Origin.Partitions; p += config.Lanes {
 		l.partitions = append(l.partitions, p)
 	}
@@ -63,61 +71,17 @@ func clientID(config wire.Mirror, part string) string {
 	return fmt.Sprintf("cutover.%s.%s.%s", config.Run, config.Worker, part)
 }
 
-// run holds the lane until the context ends (nil), another session fences it (transaction.ErrFenced), or a fault.
-func (l *lane) run(ctx context.Context) error {
-	for tries := 0; ctx.Err() == nil; {
-		began := time.Now()
-		err := l.attempt(ctx)
-		var fault *wire.Fault
-		switch {
-		case err == nil || ctx.Err() != nil:
-			return nil
-		case errors.Is(err, errUnclean):
-			l.tell("renewed", err)
-			tries = 0
-			continue
-		case errors.Is(err, transaction.ErrFenced), errors.As(err, &fault) && !passing[fault.Name]:
-			return err
-		}
-		if time.Since(began) > 10*time.Second {
-			tries = 0
-		}
-		tries++
-		l.tell("retried", err)
-		sleep(ctx, min(250*time.Millisecond, time.Millisecond<<min(tries, 8)))
-	}
-	return nil
-}
-
-// passing faults may be over at the next try; the worker's own watch ends it when they are not.
-var passing = map[string]bool{"unreachable": true}
-
-func sleep(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-func (l *lane) tell(change string, reason error) {
-	event := wire.LaneChange{Event: "lane", Lane: l.number, Change: change}
-	if reason != nil {
-		event.Reason = reason.Error()
-	}
-	l.emit(event)
-}
-
 // attempt is one session: fence, see that the epoch is still ours, recover, copy.
 func (l *lane) attempt(ctx context.Context) error {
-	l.enter(recovering, nil)
 	session, err := transaction.Open(ctx, l.config.Connection, l.cluster, clientID(l.config, "lane"), l.transactionalID(), l.config.TransactionTimeoutMs)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
 	if err := stillOurs(ctx, session.Client, l.config); err != nil {
+		return err
+	}
+	if _, err := leadersOf(ctx, session.Client, l.config.Origin); err != nil {
 		return err
 	}
 	found, err := recoverLane(ctx, session.Client, l)
@@ -130,22 +94,20 @@ func (l *lane) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	filling, err := newFiller(l.config, l.limits, found.resume, found.skip, l.wallsNow())
-	if err != nil {
-		return err
-	}
 	l.adopt(found, session)
 	if err := l.pin(ctx, session, leaders, found); err != nil {
 		return err
 	}
-	l.enter(copying, filling)
-	defer l.enter(recovering, nil)
+	filling, err := newFiller(l.config, l.limits, maps.Clone(found.resume), found.skip)
+	if err != nil {
+		return err
+	}
 	return l.copy(ctx, session, leaders, filling)
 }
 
 // pin commits the start of each partition that has no position yet, so that a second try starts at the same place.
 func (l *lane) pin(ctx context.Context, session *transaction.Session, leaders map[int32]int32, found *found) error {
-	first := newLoad()
+	first := newLoad(l.config.Follower.MaxMessageBytes)
 	for _, p := range found.fresh {
 		first.read(p, found.resume[p], found.resume[p])
 	}
@@ -165,20 +127,30 @@ func (l *lane) adopt(found *found, session *transaction.Session) {
 	l.producer, l.epoch = session.Producer()
 }
 
-func (l *lane) enter(state string, filling *filler) {
+// read hands the walls to whoever reads now, so that none is put between the two.
+func (l *lane) read(filling *filler) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state, l.filler = state, filling
+	if err := filling.stand(l.walls); err != nil {
+		return err
+	}
+	l.state, l.filler, l.trouble = copying, filling, ""
+	return nil
 }
 
-func (l *lane) wallsNow() wire.Offsets {
+func (l *lane) unread() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.walls
+	l.state, l.filler = recovering, nil
 }
 
 // copy commits load after load until the context ends, reading fails, or a transaction is in doubt.
 func (l *lane) copy(ctx context.Context, session *transaction.Session, leaders map[int32]int32, filling *filler) error {
+	if err := l.read(filling); err != nil {
+		filling.client.Close()
+		return err
+	}
+	defer l.unread()
 	reading, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -234,9 +206,13 @@ func (l *lane) commit(ctx context.Context, session *transaction.Session, leaders
 	if err := session.End(ctx, true); err != nil {
 		return err
 	}
+	l.commits.Add(1)
 	l.counts.transaction(next, time.Since(began))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if next.records > 0 {
+		l.newestMs = next.newest
+	}
 	for p, read := range next.spans {
 		l.committed[p] = read.next
 	}
@@ -255,16 +231,15 @@ func (l *lane) produce(ctx context.Context, session *transaction.Session, leader
 	for _, round := range next.rounds() {
 		byBroker := map[int32][]*transaction.Batch{}
 		for _, one := range round {
-			one.compress()
+			one.compress(&l.scratch)
 			if limit := int(l.config.Follower.MaxMessageBytes); limit > 0 && len(one.Bytes) > limit {
-				return wire.Faultf("record_too_large", "a batch of %d record(s), %d bytes with provenance, is above the follower's max.message.bytes of %d",
-					one.Records, len(one.Bytes), limit)
+				return tooLarge(l.config, one, "its limit is "+strconv.Itoa(limit))
 			}
 			leader := leaders[one.Partition]
 			byBroker[leader] = append(byBroker[leader], &one.Batch)
 		}
 		if err := session.Produce(ctx, l.config.Follower.Name, l.config.Follower.ID, byBroker); err != nil {
-			return err
+			return unwelcome(l.config, round, err)
 		}
 	}
 	return nil
@@ -288,38 +263,57 @@ func (l *lane) positions(next *load, producer int64) []transaction.Position {
 // drainTo puts walls for this lane; they also hold for its next session.
 func (l *lane) drainTo(walls wire.Offsets) error {
 	l.mu.Lock()
-	filling := l.filler
-	l.walls = walls
-	l.mu.Unlock()
-	if filling != nil {
-		return filling.drainTo(walls)
+	defer l.mu.Unlock()
+	if l.filler != nil {
+		if err := l.filler.drainTo(walls); err != nil {
+			return err
+		}
 	}
+	l.walls = walls
 	return nil
 }
 
-// status is the lane as it stands; drained when everything below its walls is committed.
-func (l *lane) status() (wire.LaneStatus, wire.Offsets, wire.Offsets, string) {
+// allows says whether these walls could be put now.
+func (l *lane) allows(walls wire.Offsets) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	positions, slowed := wire.Offsets{}, ""
-	if l.filler != nil {
-		positions, slowed = l.filler.standing()
+	if l.filler == nil {
+		return nil
 	}
-	committed := wire.Offsets{}
-	for p, offset := range l.committed {
-		committed[p] = offset
+	return l.filler.allows(walls)
+}
+
+// standing is a lane as it stands.
+type standing struct {
+	status    wire.LaneStatus
+	reading   wire.Offsets // next offsets to read
+	committed wire.Offsets
+	slowed    string
+	newestMs  int64
+}
+
+// stands tells how the lane stands; it is drained when all below its walls, and nothing else, is committed.
+func (l *lane) stands() standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reading, slowed := wire.Offsets{}, l.trouble
+	if l.filler != nil {
+		reading, slowed = l.filler.standing()
 	}
 	state := l.state
 	if state == copying && l.walls != nil && l.reached() {
-		state = drained
+		state, slowed = drained, ""
 	}
-	return wire.LaneStatus{Lane: l.number, Partitions: l.partitions, TransactionalID: l.transactionalID(),
-		ProducerID: l.producer, ProducerEpoch: l.epoch, State: state}, positions, committed, slowed
+	return standing{
+		status: wire.LaneStatus{Lane: l.number, Partitions: l.partitions, TransactionalID: l.transactionalID(),
+			ProducerID: l.producer, ProducerEpoch: l.epoch, State: state},
+		reading: reading, committed: maps.Clone(l.committed), slowed: slowed, newestMs: l.newestMs,
+	}
 }
 
 func (l *lane) reached() bool {
 	for _, p := range l.partitions {
-		if wall, ok := l.walls[p]; ok && l.committed[p] < wall {
+		if l.committed[p] != l.walls[p] {
 			return false
 		}
 	}

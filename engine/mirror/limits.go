@@ -99,6 +99,8 @@ func (l *limits) wait(ctx context.Context, fetched kgo.Fetches, say func(string)
 	spend(ctx, l.bytes, size)
 	if time.Since(began) > 5*time.Millisecond {
 		say(waitingRate)
+	} else {
+		say("")
 	}
 }
 

@@ -6,10 +6,10 @@ import (
 	"cutover/engine/provenance"
 )
 
-const (
-	loadBytes    = 4 << 20  // a transaction is closed at this size
-	keptCapacity = 16 << 20 // buffers above this are given back to the runtime after a commit
-)
+const keptCapacity = 16 << 20 // buffers above this are given back to the runtime after a commit
+
+// loadBytes is the size at which a transaction is closed: lanes share what a worker may hold, two loads each.
+func loadBytes(lanes int32) int64 { return int64(min(4<<20, max(512<<10, (32<<20)/int(lanes)))) }
 
 // span is what a load took from one origin partition: from the first offset read to the next one to read.
 type span struct{ from, next int64 }
@@ -18,6 +18,7 @@ type span struct{ from, next int64 }
 type load struct {
 	queues  map[int32][]*batch // follower partition to its batches, in order
 	spans   map[int32]span     // origin partition to what was read of it
+	limit   int                // bytes of a batch before compression
 	free    []*batch
 	records int64
 	bytes   int64
@@ -25,8 +26,13 @@ type load struct {
 	newest  int64 // greatest record timestamp, milliseconds
 }
 
-func newLoad() *load {
-	return &load{queues: map[int32][]*batch{}, spans: map[int32]span{}}
+// newLoad makes batches that a topic of this max.message.bytes (0: not known) takes, each record alone perhaps excepted.
+func newLoad(maxMessageBytes int32) *load {
+	limit := batchBytes
+	if maxMessageBytes > 0 {
+		limit = min(limit, int(maxMessageBytes))
+	}
+	return &load{queues: map[int32][]*batch{}, spans: map[int32]span{}, limit: limit}
 }
 
 // add puts one record behind those that go to the same follower partition.
@@ -37,7 +43,7 @@ func (l *load) add(record *kgo.Record, to int32, origin provenance.Origin) {
 	if len(queue) > 0 {
 		open = queue[len(queue)-1]
 	}
-	if open == nil || !open.fits(size, codec) {
+	if open == nil || !open.fits(size, codec, l.limit) {
 		open = l.fresh()
 		open.reset(to, codec)
 		l.queues[to] = append(queue, open)

@@ -121,7 +121,7 @@ func join(config wire.Mirror, assigned, revoked func([]int32)) (*kgo.Client, err
 	letGo := func(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 		revoked(lanesOf(gone[config.Origin.Name], config.Lanes))
 	}
-	client, err := connect.Client(config.Connection, clientID(config, "member"),
+	return connect.Client(config.Connection, clientID(config, "member"),
 		kgo.ConsumerGroup(config.Group), kgo.ConsumeTopics(config.Origin.Name), kgo.Balancers(byLane{config.Lanes}),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeat), kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.DisableAutoCommit(),
@@ -130,21 +130,11 @@ func join(config wire.Mirror, assigned, revoked func([]int32)) (*kgo.Client, err
 			assigned(lanesOf(now[config.Origin.Name], config.Lanes))
 		}),
 		kgo.OnPartitionsRevoked(letGo), kgo.OnPartitionsLost(letGo))
-	if err != nil {
-		return nil, err
-	}
-	client.PauseFetchTopics(config.Origin.Name) // membership only: each lane reads with a client of its own
-	return client, nil
 }
 
-// fromNowhere gives the membership client a position for every partition, so that it asks for none; it never reads.
-func fromNowhere(_ context.Context, asked map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	for _, partitions := range asked {
-		for p := range partitions {
-			partitions[p] = kgo.NewOffset().At(0)
-		}
-	}
-	return asked, nil
+// fromNowhere gives the membership client no partition to read at all: each lane reads with a client of its own.
+func fromNowhere(context.Context, map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	return nil, nil
 }
 
 func lanesOf(partitions []int32, lanes int32) []int32 {

@@ -6,9 +6,12 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime/debug"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cutover/engine/connect"
@@ -18,8 +21,10 @@ import (
 	"cutover/engine/wire"
 )
 
-// A worker stays below 300 MB resident; the runtime collects harder as it comes near this.
-const heapLimitBytes = 200 << 20
+const (
+	heapLimitBytes = 200 << 20       // a worker stays below 300 MB resident; the runtime collects harder as it comes near this
+	newTopic       = 3 * time.Second // until every broker knows a topic that was just made
+)
 
 // Run is the whole life of a worker: it returns nil when it was stopped or left alone for its grace time.
 func Run(ctx context.Context, config wire.Mirror, to *wire.Server, version string) error {
@@ -27,17 +32,17 @@ func Run(ctx context.Context, config wire.Mirror, to *wire.Server, version strin
 	if err := complete(&config); err != nil {
 		return err
 	}
+	cluster, err := connect.Reach(ctx, config.Connection, clientID(config, "watch"))
+	if err != nil {
+		return err
+	}
 	client, err := connect.Client(config.Connection, clientID(config, "watch"))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	cluster, err := connect.Describe(ctx, client)
-	if err != nil {
-		return err
-	}
 	for _, topic := range []wire.Topic{config.Origin, config.Follower} {
-		if _, err := leadersOf(ctx, client, topic); err != nil {
+		if err := isThere(ctx, client, topic); err != nil {
 			return err
 		}
 	}
@@ -63,10 +68,37 @@ func complete(config *wire.Mirror) error {
 	if len(config.Walls) == 0 {
 		config.Walls = nil
 	}
+	if err := wholeWalls(config.Walls, config.Origin.Partitions); err != nil {
+		return wire.Faultf("bad_configuration", "walls: the configuration %v", err)
+	}
+	if config.Start.Kind == "offsets" {
+		if err := wholeWalls(config.Start.Offsets, config.Origin.Partitions); err != nil || config.Start.Offsets == nil {
+			return wire.Faultf("bad_configuration", "start at offsets needs one for each of %d partitions", config.Origin.Partitions)
+		}
+	}
 	if config.TransactionTimeoutMs == 0 {
 		config.TransactionTimeoutMs = 10_000
 	}
 	return nil
+}
+
+// isThere checks a topic at the start; one that was made a moment ago may not be known to every broker yet.
+func isThere(ctx context.Context, client *kgo.Client, topic wire.Topic) error {
+	for deadline := time.Now().Add(newTopic); ; {
+		_, err := leadersOf(ctx, client, topic)
+		var fault *wire.Fault
+		gone := errors.As(err, &fault) && fault.Name == "topic_gone"
+		switch {
+		case gone && time.Now().After(deadline):
+			return wire.Faultf("unknown_topic", "the cluster lists no topic %s", topic.Name).With(map[string]any{"topic": topic.Name})
+		case !gone && (err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline)):
+			return err
+		}
+		sleep(ctx, 50*time.Millisecond)
+		if ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // followerIsOurs refuses a follower that holds records before the run has committed anything.

@@ -20,7 +20,12 @@ import (
 	"cutover/engine/wire"
 )
 
-const tailRecords = 2000 // offsets read back from the follower's end at first; doubled until enough is seen
+const (
+	tailRecords = 2000    // offsets read back from the follower's end at first; four times as many until enough is seen
+	tailFetch   = 1 << 20 // bytes asked for at once when reading back
+
+	readPatience = 15 * time.Second // for more records of a range that is known to be there
+)
 
 // found is what recovery established: where to go on and what to leave out on the way.
 type found struct {
@@ -56,15 +61,31 @@ func recoverLane(ctx context.Context, client *kgo.Client, l *lane) (*found, erro
 	if err := begin(ctx, client, l, pasts, result); err != nil {
 		return nil, err
 	}
-	expected, err := lastTransaction(ctx, l.config, pasts)
+	expected, err := lastTransaction(ctx, client, l.config, pasts)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := tails(ctx, client, l, pasts)
+	pairs := pairsOf(l, expected)
+	seen, err := tails(ctx, client, l, pasts, pairs)
 	if err != nil {
 		return nil, err
 	}
-	return result, result.decide(l, pasts, expected, seen)
+	return result, result.decide(l, pasts, pairs, expected, seen)
+}
+
+// pairsOf lists where records of the lane may be: where the formula puts the keys of its partitions, and where keys
+// that sat in a partition of their own choice went last.
+func pairsOf(l *lane, expected map[pairKey][]int64) map[pairKey]bool {
+	pairs := map[pairKey]bool{}
+	for _, p := range l.partitions {
+		for _, q := range lineage(l.config).Children(p) {
+			pairs[pairKey{p, q}] = true
+		}
+	}
+	for pair := range expected {
+		pairs[pair] = true
+	}
+	return pairs
 }
 
 // committedOf reads the group's stable positions of some origin partitions.
@@ -119,17 +140,26 @@ func startOffsets(ctx context.Context, client *kgo.Client, config wire.Mirror) (
 	return nil, wire.Faultf("bad_configuration", "start %q is not earliest, latest, time or offsets", config.Start.Kind)
 }
 
-// lastTransaction reads again what the last committed transaction took from the origin, by pair.
-func lastTransaction(ctx context.Context, config wire.Mirror, pasts map[int32]past) (map[pairKey][]int64, error) {
+// lastTransaction reads again what the last committed transaction took from the origin, by pair: as much as the
+// origin still has of it, which may be nothing once retention took what was copied already.
+func lastTransaction(ctx context.Context, client *kgo.Client, config wire.Mirror, pasts map[int32]past) (map[pairKey][]int64, error) {
 	router, err := route(config)
+	if err != nil {
+		return nil, err
+	}
+	begins, err := offsets.Begin(ctx, client, config.Origin.Name)
 	if err != nil {
 		return nil, err
 	}
 	ranges := map[int32]span{}
 	for p, was := range pasts {
-		if was.committed != nil && was.mark.From < *was.committed {
-			ranges[p] = span{was.mark.From, *was.committed}
+		if was.committed == nil {
+			continue
 		}
+		if begins[p] > *was.committed {
+			return nil, outranFault(config.Origin, &outOfRange{p, *was.committed}, begins[p])
+		}
+		ranges[p] = span{max(was.mark.From, begins[p]), *was.committed}
 	}
 	expected := map[pairKey][]int64{}
 	err = readRanges(ctx, config.Connection, clientID(config, "recovery"), config.Origin.Name, ranges, func(record *kgo.Record) {
@@ -138,23 +168,21 @@ func lastTransaction(ctx context.Context, config wire.Mirror, pasts map[int32]pa
 	})
 	var gone *outOfRange
 	if errors.As(err, &gone) {
-		return nil, outranFault(config.Origin, gone, -1)
+		return nil, outran(ctx, client, config.Origin, gone)
 	}
 	return expected, err
 }
 
 // tails reads back each follower partition until the last transaction and everything after it must have been seen.
-func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past) (map[pairKey][]int64, error) {
-	begins, ends, err := settledRange(ctx, client, l.config)
+func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past, pairs map[pairKey]bool) (map[pairKey][]int64, error) {
+	begins, ends, err := settledRange(ctx, client, l.config, pairs)
 	if err != nil {
 		return nil, err
 	}
 	open := map[int32]int64{} // follower partition to how far back to read
-	for _, p := range l.partitions {
-		for _, q := range lineage(l.config).Children(p) {
-			if ends[q] > begins[q] {
-				open[q] = tailRecords
-			}
+	for pair := range pairs {
+		if q := pair.follower; ends[q] > begins[q] {
+			open[q] = tailRecords
 		}
 	}
 	seen := map[pairKey][]int64{}
@@ -168,7 +196,7 @@ func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]pas
 			return nil, err
 		}
 		for q, one := range ranges {
-			if one.from > begins[q] && !enough(l, q, part, pasts) {
+			if one.from > begins[q] && !enough(q, part, pasts, pairs) {
 				open[q] *= 4
 				continue
 			}
@@ -183,14 +211,14 @@ func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]pas
 	return seen, nil
 }
 
-// enough reports that for each parent of q in this lane a record from before the last transaction was seen.
-func enough(l *lane, q int32, seen map[pairKey][]int64, pasts map[int32]past) bool {
-	for _, p := range lineage(l.config).Parents(q) {
-		was, mine := pasts[p]
-		if !mine {
+// enough reports that for each of this lane's partitions that has records in q, one from before the last transaction
+// was seen.
+func enough(q int32, seen map[pairKey][]int64, pasts map[int32]past, pairs map[pairKey]bool) bool {
+	for pair := range pairs {
+		if pair.follower != q {
 			continue
 		}
-		offsets := seen[pairKey{p, q}]
+		was, offsets := pasts[pair.origin], seen[pair]
 		if was.committed == nil || len(offsets) == 0 || offsets[0] >= was.mark.From {
 			return false
 		}
@@ -210,8 +238,8 @@ func readTail(ctx context.Context, l *lane, ranges map[int32]span) (map[pairKey]
 	return seen, err
 }
 
-// settledRange waits until nothing of the follower is undecided, so that all that lanes committed can be read.
-func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror) (begins, ends wire.Offsets, err error) {
+// settledRange waits until nothing is undecided where the lane's records may be, so that all that was committed can be read.
+func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror, pairs map[pairKey]bool) (begins, ends wire.Offsets, err error) {
 	if begins, err = offsets.Begin(ctx, client, config.Follower.Name); err != nil {
 		return nil, nil, err
 	}
@@ -224,7 +252,7 @@ func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror) (
 		if ends, err = offsets.Stable(ctx, client, config.Follower.Name); err != nil {
 			return nil, nil, err
 		}
-		behind := undecided(ends, high)
+		behind := undecided(ends, high, pairs)
 		if behind < 0 {
 			return begins, ends, nil
 		}
@@ -239,16 +267,16 @@ func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror) (
 	}
 }
 
-func undecided(stable, high wire.Offsets) int32 {
-	for p, end := range high {
-		if stable[p] < end {
-			return p
+func undecided(stable, high wire.Offsets, pairs map[pairKey]bool) int32 {
+	for pair := range pairs {
+		if stable[pair.follower] < high[pair.follower] {
+			return pair.follower
 		}
 	}
 	return -1
 }
 
-func (f *found) decide(l *lane, pasts map[int32]past, expected, seen map[pairKey][]int64) error {
+func (f *found) decide(l *lane, pasts map[int32]past, pairs map[pairKey]bool, expected, seen map[pairKey][]int64) error {
 	for _, p := range l.partitions {
 		was := pasts[p]
 		start := f.starts[p]
@@ -260,8 +288,10 @@ func (f *found) decide(l *lane, pasts map[int32]past, expected, seen map[pairKey
 		if was.committed != nil {
 			f.resume[p] = *was.committed
 		}
-		for _, q := range lineage(l.config).Children(p) {
-			key := pairKey{p, q}
+		for key := range pairs {
+			if key.origin != p {
+				continue
+			}
 			given.Expected, given.Seen = expected[key], seen[key]
 			decision := recovery.Decide(given)
 			if err := stopped(l.config, key, given, decision); err != nil {
@@ -305,19 +335,27 @@ func readRanges(ctx context.Context, to wire.Connection, id, topic string, range
 	}
 	client, err := connect.Client(to, id, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: at}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(pollWait),
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(partBytes))
+		kgo.FetchMaxBytes(tailFetch), kgo.FetchMaxPartitionBytes(tailFetch/4))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	quiet := time.Now()
 	for len(open) > 0 {
-		fetches := client.PollRecords(ctx, pollRecords)
+		polling, cancel := context.WithTimeout(ctx, pollWait)
+		fetches := client.PollRecords(polling, pollRecords)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		for _, failure := range fetches.Errors() {
+			if errors.Is(failure.Err, context.DeadlineExceeded) {
+				continue
+			}
 			if errors.Is(failure.Err, kerr.OffsetOutOfRange) {
 				return &outOfRange{partition: failure.Partition, position: ranges[failure.Partition].from}
 			}
-			return connect.Unreachable(failure.Err)
+			return connect.Unreachable(connect.Needs(failure.Err, "READ", "topic", topic))
 		}
 		fetches.EachRecord(func(record *kgo.Record) {
 			one, wanted := open[record.Partition]
@@ -331,8 +369,8 @@ func readRanges(ctx context.Context, to wire.Connection, id, topic string, range
 		if fetches.NumRecords() > 0 {
 			quiet = time.Now()
 		}
-		if time.Since(quiet) > 30*time.Second {
-			return wire.Faultf("unreachable", "reading %s gave nothing more for 30 s", topic)
+		if time.Since(quiet) > readPatience {
+			return wire.Faultf("unreachable", "reading %s gave nothing more for %s", topic, readPatience)
 		}
 	}
 	return nil
@@ -360,7 +398,7 @@ func checked(topic wire.Topic, answer kmsg.MetadataResponseTopic) (map[int32]int
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return nil, wire.Faultf("topic_gone", "topic %s is not there any more", topic.Name).With(map[string]any{"topic": topic.Name})
 	case err != nil:
-		return nil, fmt.Errorf("metadata of %s: %w", topic.Name, err)
+		return nil, connect.Needs(fmt.Errorf("metadata of %s: %w", topic.Name, err), "DESCRIBE", "topic", topic.Name)
 	case answer.TopicID != topic.ID:
 		return nil, wire.Faultf("topic_recreated", "topic %s was deleted and made again: its id is %s and was %s", topic.Name, wire.TopicID(answer.TopicID), topic.ID).
 			With(map[string]any{"topic": topic.Name})

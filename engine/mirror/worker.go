@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	watchEvery      = time.Second
-	contestedTakes  = 5 // fences within contestedWithin that make a lane contested
+	reportEvery     = time.Second
+	contestedTakes  = 5 // fences of one lane within contestedWithin that make it contested
 	contestedWithin = time.Minute
 )
 
@@ -40,20 +40,25 @@ type worker struct {
 	counts  *counts
 	fatal   chan error
 
-	mu                     sync.Mutex
-	ctx                    context.Context
-	held                   map[int32]*holding
-	fences                 []time.Time
-	walls                  wire.Offsets
-	ends                   wire.Offsets
-	cutSaid                bool
-	lastRecords, lastBytes int64
-	member                 *kgo.Client
+	mu      sync.Mutex
+	ctx     context.Context
+	held    map[int32]*holding
+	fences  map[int32][]time.Time // of each lane, the newest ones
+	walls   wire.Offsets
+	cutSaid bool
+	member  *kgo.Client
+
+	ends             wire.Offsets // of the origin, as last seen
+	answered         time.Time    // when the cluster last answered the watch
+	lastRecords      int64
+	lastBytes        int64
+	recordsPerSecond float64
+	bytesPerSecond   float64
 }
 
 func newWorker(config wire.Mirror, cluster connect.Cluster, client *kgo.Client, to *wire.Server) *worker {
 	return &worker{config: config, cluster: cluster, client: client, to: to, limits: newLimits(config.Rate), counts: &counts{},
-		fatal: make(chan error, 1), held: map[int32]*holding{}, walls: config.Walls}
+		fatal: make(chan error, 1), held: map[int32]*holding{}, fences: map[int32][]time.Time{}, walls: config.Walls, answered: time.Now()}
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -70,7 +75,9 @@ func (w *worker) run(ctx context.Context) error {
 	defer member.Close() // leaves the group, so that others take the lanes at once
 	defer w.releaseAll()
 	go w.poll(ctx, member)
+	go w.watch(ctx)
 	reason, err := w.serve(ctx)
+	cancel() // no lane is taken any more; those held end after the transaction that has begun
 	if err != nil {
 		return err
 	}
@@ -78,9 +85,9 @@ func (w *worker) run(ctx context.Context) error {
 	return nil
 }
 
-// serve answers commands and watches the topics until something ends the worker.
+// serve answers commands and reports until something ends the worker.
 func (w *worker) serve(ctx context.Context) (string, error) {
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	cuts := time.NewTicker(5 * time.Millisecond)
 	defer cuts.Stop()
@@ -102,9 +109,6 @@ func (w *worker) serve(ctx context.Context) (string, error) {
 		case <-cuts.C:
 			w.sayCut()
 		case now := <-tick.C:
-			if err := w.watch(ctx); err != nil {
-				return "", err
-			}
 			w.to.Emit(w.progress(now.Sub(began)))
 			began = now
 		}
@@ -156,8 +160,7 @@ func (w *worker) take(lanes []int32) {
 // start runs one lane; the lock is held.
 func (w *worker) start(number int32) {
 	ctx, stop := context.WithCancel(w.ctx)
-	one := newLane(w.config, w.cluster, number, w.limits, w.counts, w.to.Emit)
-	one.walls = w.walls
+	one := newLane(w.config, w.cluster, number, w.limits, w.counts, w.to.Emit, w.walls)
 	held := &holding{lane: one, stop: stop, done: make(chan struct{})}
 	w.held[number] = held
 	w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "taken"})
@@ -198,43 +201,54 @@ func (w *worker) release(lanes []int32) wire.Offsets {
 	positions := wire.Offsets{}
 	for number, one := range held {
 		<-one.done
-		_, _, committed, _ := one.lane.status()
-		maps.Copy(positions, committed)
+		maps.Copy(positions, one.lane.stands().committed)
 		w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "released"})
 	}
 	return positions
 }
 
 // fenced decides what it means that another session took a lane: while the group still says that it is ours, the
-// coordinator ended a transaction of ours that took too long, and we take it again; else its new holder has it.
+// coordinator ended a transaction of ours that took too long, and we take it again; else its new holder has it, and
+// the group will tell us so.
 func (w *worker) fenced(held *holding, reason error) {
 	number := held.lane.number
 	w.to.Emit(wire.LaneChange{Event: "lane", Lane: number, Change: "fenced", Reason: reason.Error()})
 	<-held.done
-	ours := w.stillMember()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.held[number] != held || w.ctx.Err() != nil {
+	if w.contested(number) {
+		w.end(wire.Faultf("lane_contested", "lane %d was taken from this worker more than %d times within %s: two runs use one name",
+			number, contestedTakes, contestedWithin).With(map[string]any{"lane": number}))
 		return
 	}
-	if w.contested() {
-		w.end(wire.Faultf("lane_contested", "lane %d was taken from this worker %d times within %s: two runs use one name", number, contestedTakes, contestedWithin))
-		return
+	for w.holds(held) {
+		if w.stillMember() {
+			w.retake(held)
+			return
+		}
+		sleep(w.ctx, heartbeat)
 	}
-	if ours {
-		w.start(number)
-		return
-	}
-	time.AfterFunc(heartbeat, func() { w.fenced(held, reason) })
 }
 
-func (w *worker) contested() bool {
-	w.fences = append(w.fences, time.Now())
-	if len(w.fences) > contestedTakes {
-		w.fences = w.fences[len(w.fences)-contestedTakes-1:]
-		return time.Since(w.fences[0]) < contestedWithin
+func (w *worker) contested(number int32) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fences := append(w.fences[number], time.Now())
+	fences = fences[max(0, len(fences)-contestedTakes-1):]
+	w.fences[number] = fences
+	return len(fences) > contestedTakes && time.Since(fences[0]) < contestedWithin
+}
+
+func (w *worker) holds(held *holding) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held[held.lane.number] == held && w.ctx.Err() == nil
+}
+
+func (w *worker) retake(held *holding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held[held.lane.number] == held && w.ctx.Err() == nil {
+		w.start(held.lane.number)
 	}
-	return false
 }
 
 // stillMember asks the group's coordinator, not our memory, whether this generation is the current one.

@@ -59,7 +59,7 @@ func list(ctx context.Context, client *kgo.Client, topic string, at int64, isola
 	for deadline := time.Now().Add(settleTime); ; {
 		found, err := once(ctx, client, topic, at, isolation)
 		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) || ctx.Err() != nil {
-			return found, err
+			return found, connect.Needs(err, "DESCRIBE", "topic", topic)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -127,7 +127,7 @@ func Committed(ctx context.Context, client *kgo.Client, group, topic string, top
 		found, err := committed(ctx, client, group, topic, topicID)
 		waiting := errors.Is(err, kerr.UnstableOffsetCommit) || kerr.IsRetriable(err)
 		if !waiting || ctx.Err() != nil {
-			return found, err
+			return found, connect.Needs(err, "READ", "group", group)
 		}
 		if time.Now().After(deadline) {
 			return nil, wire.Faultf("hanging_transaction", "positions of group %s stay undecided: %v", group, err)

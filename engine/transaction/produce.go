@@ -80,11 +80,39 @@ func (s *Session) send(ctx context.Context, broker int32, request *kmsg.ProduceR
 	for _, topic := range answer.(*kmsg.ProduceResponse).Topics {
 		for _, partition := range topic.Partitions {
 			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-				return refused(fmt.Errorf("Produce to partition %d: %w", partition.Partition, err))
+				return s.refused(&BatchRefused{Partition: partition.Partition, Words: words(partition), err: err}, request.Topics[0].Topic)
 			}
 		}
 	}
 	return nil
+}
+
+// BatchRefused says that the broker did not take the batch of one partition.
+type BatchRefused struct {
+	Partition int32
+	Words     string // the broker's own, if it said more than a code
+	err       error
+}
+
+// Error names the partition.
+func (b *BatchRefused) Error() string {
+	return fmt.Sprintf("Produce to partition %d: %v%s", b.Partition, b.err, b.Words)
+}
+
+// Unwrap gives Kafka's error.
+func (b *BatchRefused) Unwrap() error { return b.err }
+
+func words(of kmsg.ProduceResponseTopicPartition) string {
+	said := ""
+	if of.ErrorMessage != nil {
+		said += ": " + *of.ErrorMessage
+	}
+	for _, record := range of.ErrorRecords {
+		if record.ErrorMessage != nil {
+			said += ": " + *record.ErrorMessage
+		}
+	}
+	return said
 }
 
 func (s *Session) request(topic string, topicID [16]byte, batches []*Batch) *kmsg.ProduceRequest {

@@ -111,7 +111,7 @@ func (s *Session) fence(ctx context.Context) error {
 			return nil
 		}
 		if !settling(err) {
-			return refused(fmt.Errorf("InitProducerId: %w", err))
+			return s.refused(fmt.Errorf("InitProducerId: %w", err), "")
 		}
 		if !pause(ctx, opening) {
 			return wire.Faultf("unreachable", "the transaction coordinator was not ready within %s: %v", fenceTimeout, err)
@@ -119,24 +119,23 @@ func (s *Session) fence(ctx context.Context) error {
 	}
 }
 
-// settling errors of the coordinator pass by themselves.
+// settling errors of the coordinator pass by themselves. One that moved away is found anew by the next session.
 func settling(err error) bool {
 	return errors.Is(err, kerr.ConcurrentTransactions) || errors.Is(err, kerr.CoordinatorLoadInProgress) ||
-		errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.NotCoordinator)
+		errors.Is(err, kerr.CoordinatorNotAvailable)
 }
 
-// refused sorts an error: fenced, a fault that no retry mends, or as it is.
-func refused(err error) error {
+// refused sorts an error: fenced, a fault that no retry mends, or as it is. topic is the one that the call was about.
+func (s *Session) refused(err error, topic string) error {
 	switch {
+	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
+		return connect.Needs(err, "WRITE", "transactional id", s.id)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return connect.Needs(err, "WRITE", "topic", topic)
 	case errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.ProducerFenced):
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kerr.TopicAuthorizationFailed),
-		errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.SaslAuthenticationFailed):
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return connect.Unreachable(err)
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return wire.Faultf("record_too_large", "the follower refused a record for its size: %v", err)
-	case errors.Is(err, kerr.InvalidRecord), errors.Is(err, kerr.InvalidTimestamp):
-		return wire.Faultf("record_refused", "the follower refused a record: %v", err)
 	case errors.Is(err, kerr.InvalidTransactionTimeout):
 		return wire.Faultf("bad_configuration", "the broker allows no such transaction timeout: %v", err)
 	}
@@ -155,13 +154,13 @@ func pause(ctx context.Context, wait time.Duration) bool {
 }
 
 // settled repeats a call while the coordinator finishes the transaction before it.
-func settled(ctx context.Context, call func(context.Context) error) error {
+func (s *Session) settled(ctx context.Context, topic string, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for {
 		err := call(ctx)
 		if !errors.Is(err, kerr.ConcurrentTransactions) || !pause(ctx, concurrent) {
-			return refused(err)
+			return s.refused(err, topic)
 		}
 	}
 }
@@ -185,7 +184,7 @@ func (s *Session) CommitOffsets(ctx context.Context, group, topic string, topicI
 		about.Partitions = append(about.Partitions, one)
 	}
 	request.Topics = append(request.Topics, about)
-	return settled(ctx, func(ctx context.Context) error {
+	return s.settled(ctx, topic, func(ctx context.Context) error {
 		answer, err := request.RequestWith(ctx, s.Client)
 		if err != nil {
 			return fmt.Errorf("TxnOffsetCommit: %w", err)
@@ -193,7 +192,7 @@ func (s *Session) CommitOffsets(ctx context.Context, group, topic string, topicI
 		for _, topic := range answer.Topics {
 			for _, partition := range topic.Partitions {
 				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-					return fmt.Errorf("TxnOffsetCommit of partition %d: %w", partition.Partition, err)
+					return offsetsRefused(fmt.Errorf("TxnOffsetCommit of partition %d: %w", partition.Partition, err), group, about.Topic)
 				}
 			}
 		}
@@ -201,17 +200,28 @@ func (s *Session) CommitOffsets(ctx context.Context, group, topic string, topicI
 	})
 }
 
+// offsetsRefused names what is missing to commit positions: they need less than records do.
+func offsetsRefused(err error, group, topic string) error {
+	if errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return connect.Needs(err, "READ", "group", group)
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return connect.Needs(err, "READ", "topic", topic)
+	}
+	return err
+}
+
 func (s *Session) addOffsets(ctx context.Context, group string) error {
 	request := kmsg.NewPtrAddOffsetsToTxnRequest()
 	request.TransactionalID, request.Group = s.id, group
 	request.ProducerID, request.ProducerEpoch = s.producer, s.epoch
-	return settled(ctx, func(ctx context.Context) error {
+	return s.settled(ctx, "", func(ctx context.Context) error {
 		answer, err := request.RequestWith(ctx, s.Client)
 		if err == nil {
 			err = kerr.ErrorForCode(answer.ErrorCode)
 		}
 		if err != nil {
-			return fmt.Errorf("AddOffsetsToTxn: %w", err)
+			return offsetsRefused(fmt.Errorf("AddOffsetsToTxn: %w", err), group, "")
 		}
 		return nil
 	})
@@ -236,7 +246,7 @@ func (s *Session) AddPartitions(ctx context.Context, topic string, partitions []
 		return nil
 	}
 	request.Topics = append(request.Topics, about)
-	err := settled(ctx, func(ctx context.Context) error {
+	err := s.settled(ctx, topic, func(ctx context.Context) error {
 		answer, err := request.RequestWith(ctx, s.Client)
 		if err != nil {
 			return fmt.Errorf("AddPartitionsToTxn: %w", err)
@@ -260,7 +270,7 @@ func (s *Session) AddPartitions(ctx context.Context, topic string, partitions []
 func (s *Session) End(ctx context.Context, commit bool) error {
 	request := kmsg.NewPtrEndTxnRequest()
 	request.TransactionalID, request.ProducerID, request.ProducerEpoch, request.Commit = s.id, s.producer, s.epoch, commit
-	err := settled(ctx, func(ctx context.Context) error {
+	err := s.settled(ctx, "", func(ctx context.Context) error {
 		answer, err := request.RequestWith(ctx, s.Client)
 		if err == nil {
 			err = kerr.ErrorForCode(answer.ErrorCode)

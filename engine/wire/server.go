@@ -14,6 +14,7 @@ import (
 const (
 	maxLine      = 4 << 20 // bytes of one command
 	outboxEvents = 1024    // events a slow listener may be behind before it is dropped
+	farewell     = 2 * time.Second
 )
 
 // Command is one line from a driver; Body holds the whole object for the command's own fields.
@@ -44,6 +45,7 @@ type Server struct {
 	greeting  []byte // the ready event, repeated to each newcomer
 	connected chan struct{}
 	once      sync.Once
+	alone     sync.Once
 	grace     time.Duration
 	timer     *time.Timer
 }
@@ -70,10 +72,13 @@ func Listen(path string, grace time.Duration) (*Server, error) {
 		Commands: make(chan Command, 64), Grace: make(chan struct{}), net: bound, grace: grace,
 		listeners: map[*listener]struct{}{}, connected: make(chan struct{}),
 	}
-	server.timer = time.AfterFunc(grace, func() { close(server.Grace) })
+	server.timer = time.AfterFunc(grace, server.left)
 	go server.accept()
 	return server, nil
 }
+
+// left ends the grace time, once: somebody may come and go again while the process is ending.
+func (s *Server) left() { s.alone.Do(func() { close(s.Grace) }) }
 
 func (s *Server) accept() {
 	for {
@@ -116,6 +121,9 @@ func (s *Server) read(from *listener) {
 			continue
 		}
 		s.Commands <- command
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		s.Reply(Command{from: from}, nil, Faultf("bad_command", "a line is longer than %d bytes", maxLine))
 	}
 }
 
@@ -181,25 +189,23 @@ func (s *Server) Reply(command Command, result any, err error) {
 
 // Close lets the last events out (for at most two seconds) and removes the socket.
 func (s *Server) Close() {
-	patience := time.After(2 * time.Second)
+	patience := time.Now().Add(farewell)
 	select {
 	case <-s.connected:
-	case <-patience:
+	case <-time.After(farewell):
 	}
 	s.mu.Lock()
 	leaving := s.listeners
 	s.listeners = map[*listener]struct{}{}
 	for each := range leaving {
+		_ = each.conn.SetWriteDeadline(patience) // a connection that is gone already has nothing to wait for
 		close(each.out)
 	}
+	s.timer.Stop()
 	s.mu.Unlock()
 	for each := range leaving {
-		select {
-		case <-each.done:
-		case <-patience:
-		}
+		<-each.done
 	}
-	s.timer.Stop()
 	s.net.Close()
 }
 
