@@ -4,6 +4,7 @@ What was asked decides: no answer to a question is Unreachable, no answer to a c
 not know is a refusal where the broker said it, and an unknown outcome where the client did.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,6 +80,12 @@ class Asked:
     resource: str
     operation: str
     write: bool = False
+
+
+def some(names: Collection[str]) -> str:
+    """Names for a message: the first few."""
+    first = sorted(names)[:3]
+    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _fields(asked: Asked, code: int) -> dict[str, Any]:

@@ -6,19 +6,17 @@ come from kafka-python's listing; members come from librdkafka, the subscription
 
 import re
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError
-from confluent_kafka import TopicPartition as Where
-from confluent_kafka.admin import AdminClient, ConsumerGroupDescription, MemberAssignment, MemberDescription
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import ConsumerGroupDescription, MemberAssignment, MemberDescription
+from kafka import TopicPartition as PartitionOfTopic
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from cutover.kafka.errors import Asked, of_librdkafka
+from cutover.kafka.errors import Asked, some
 from cutover.kafka.session import Deadline, Session
 from cutover.model import (
     PENDING,
-    Committed,
     GroupDescription,
     GroupListing,
     GroupState,
@@ -59,13 +57,13 @@ class KafkaGroups(Session):
         return {name: _description(name, listings.get(name), described.get(name), subscriptions.get(name, {})) for name in groups}
 
     def _groups_described(self, groups: list[str], deadline: Deadline) -> dict[str, ConsumerGroupDescription]:
-        asked = Asked("describing groups", _some(groups), "describe")
+        asked = Asked("describing groups", some(groups), "describe")
         futures = self.ask(lambda admin: admin.describe_consumer_groups(groups, request_timeout=deadline.left_seconds), asked)
-        return self.every_answer(futures, asked, deadline)
+        return self.every_answer(futures, asked, deadline, str)
 
     def _subscriptions(self, groups: list[str], deadline: Deadline) -> dict[str, dict[str, frozenset[str]]]:
         """For each group and member id, the topics that the member asked for."""
-        asked = Asked("reading subscriptions", _some(groups), "describe")
+        asked = Asked("reading subscriptions", some(groups), "describe")
         found = self.repeated(lambda second: second.describe_groups(groups), asked, deadline)
         return {
             name: {
@@ -105,28 +103,13 @@ class KafkaGroups(Session):
         return any(PENDING in found[name].values() for name in due)
 
     def _positions(self, groups: list[str], partitions: Collection[TopicPartition] | None, deadline: Deadline) -> dict[str, Positions]:
-        """One OffsetFetch per group, all in flight together; librdkafka takes one group a call."""
-        asked = Asked("reading positions", _some(groups), "read")
-        futures = {name: self.ask(partial(_fetch, name, partitions, deadline), asked) for name in groups}
-        return {name: _told(answer, asked) for name, answer in self.every_answer(futures, asked, deadline).items()}
-
-
-def _fetch(group: str, partitions: Collection[TopicPartition] | None, deadline: Deadline, admin: AdminClient) -> Any:  # noqa: ANN401
-    wanted = None if partitions is None else [Where(*where) for where in partitions]
-    request = ConsumerGroupTopicPartitions(group, wanted)
-    return admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=deadline.left_seconds)[group]
-
-
-def _told(answer: ConsumerGroupTopicPartitions, asked: Asked) -> Positions:
-    return {TopicPartition(found.topic, found.partition): _position(found, asked) for found in answer.topic_partitions or ()}
-
-
-def _position(found: Where, asked: Asked) -> Position:
-    if found.error is not None:
-        if found.error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT:
-            return PENDING
-        raise of_librdkafka(found.error, asked)
-    return Committed(found.offset, found.metadata or "") if found.offset >= 0 else None
+        """One OffsetFetch per coordinator, whatever the number of groups."""
+        if not groups:
+            return {}
+        wanted = None if partitions is None else [PartitionOfTopic(*where) for where in partitions]
+        asked = Asked("reading positions", some(groups), "read")
+        found: dict[str, Positions] = self.second(lambda second: second.list_group_offsets(dict.fromkeys(groups, wanted)), asked, deadline)
+        return found
 
 
 def _listing(found: Mapping[str, Any]) -> GroupListing:
@@ -176,9 +159,3 @@ def _member(found: MemberDescription, subscribed: frozenset[str] | None) -> Memb
 
 def _partitions(assignment: MemberAssignment) -> frozenset[TopicPartition]:
     return frozenset(TopicPartition(each.topic, each.partition) for each in assignment.topic_partitions)
-
-
-def _some(names: Collection[str]) -> str:
-    """Names for a message: the first few."""
-    first = sorted(names)[:3]
-    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -7,7 +7,7 @@ from confluent_kafka import TopicPartition as Where
 from confluent_kafka.admin import OffsetSpec
 
 from cutover.errors import CutoverError, NotReady
-from cutover.kafka.errors import Asked, unanswered
+from cutover.kafka.errors import Asked, some, unanswered
 from cutover.kafka.session import Deadline, Session
 from cutover.model import Isolation, TopicPartition
 
@@ -57,12 +57,11 @@ class KafkaOffsets(Session):
         wanted = {Where(*where): spec for where in partitions if where not in found}
         if not wanted:
             return
-        topics = ", ".join(sorted({where.topic for where in wanted}))
-        asked = Asked("reading offsets", topics, "describe")
+        asked = Asked("reading offsets", some({where.topic for where in wanted}), "describe")
         futures = self.ask(
             lambda admin: admin.list_offsets(wanted, isolation_level=LEVELS[isolation], request_timeout=deadline.left_seconds), asked
         )
-        answered, failed = self.answers(futures, asked, deadline)
+        answered, failed = self.answers(futures, asked, deadline, lambda where: f"{where.topic}-{where.partition}")
         told = {TopicPartition(where.topic, where.partition): answer.offset for where, answer in answered.items()}
         found |= {where: offset for where, offset in told.items() if offset != OFFSET_INVALID}
         if any(error.fields.get("kafka_code") == KafkaError._NOENT for error in failed.values()):
@@ -73,9 +72,9 @@ class KafkaOffsets(Session):
 
     def _assert_topics_exist(self, topics: set[str], deadline: Deadline) -> None:
         """librdkafka says no more than `no leaders found`: tell topics that are not there from those that have no leader now."""
-        asked = Asked("reading offsets", ", ".join(sorted(topics)), "describe")
+        asked = Asked("reading offsets", some(topics), "describe")
         futures = self.ask(lambda admin: admin.describe_topics(TopicCollection(list(topics)), request_timeout=deadline.left_seconds), asked)
-        self.every_answer(futures, asked, deadline)
+        self.every_answer(futures, asked, deadline, str)
 
 
 def _raise_worst(errors: list[CutoverError]) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import kafka
@@ -127,22 +128,24 @@ class Session:
             raise self._ours(error, asked) from error
 
     def answers(
-        self, futures: Mapping[Key, "Future[Value]"], asked: Asked, deadline: Deadline
+        self, futures: Mapping[Key, "Future[Value]"], asked: Asked, deadline: Deadline, named: Callable[[Key], str] | None = None
     ) -> tuple[dict[Key, Value], dict[Key, CutoverError]]:
-        """Wait for all answers; returns those that came, and for the others the error of ours."""
+        """Wait for all answers; returns those that came, and for the others the error of ours, about what `named` says of the key."""
         answered: dict[Key, Value] = {}
         failed: dict[Key, CutoverError] = {}
         for key, future in futures.items():
             try:
                 answered[key] = self._result(future, asked, deadline)
             except KafkaException as error:
-                failed[key] = self._ours(error, asked)
+                failed[key] = self._ours(error, replace(asked, resource=named(key)) if named else asked)
                 failed[key].__cause__ = error
         return answered, failed
 
-    def every_answer(self, futures: Mapping[Key, "Future[Value]"], asked: Asked, deadline: Deadline) -> dict[Key, Value]:
+    def every_answer(
+        self, futures: Mapping[Key, "Future[Value]"], asked: Asked, deadline: Deadline, named: Callable[[Key], str] | None = None
+    ) -> dict[Key, Value]:
         """Wait for all answers; raises the first error."""
-        answered, failed = self.answers(futures, asked, deadline)
+        answered, failed = self.answers(futures, asked, deadline, named)
         for error in failed.values():
             raise error
         return answered

@@ -11,7 +11,7 @@ from confluent_kafka.admin import ConfigSource as Source
 from confluent_kafka.admin import TopicDescription as Described
 
 from cutover.errors import NotReady, TopicReplaced, UnknownTopic
-from cutover.kafka.errors import Asked
+from cutover.kafka.errors import Asked, some
 from cutover.kafka.session import Deadline, Session
 from cutover.model import ConfigChange, ConfigSource, ConfigValue, PartitionDescription, TopicDescription, due_changes
 
@@ -54,9 +54,9 @@ class KafkaTopics(Session):
     def _topics_described(self, topics: Collection[str], deadline: Deadline) -> dict[str, TopicDescription]:
         if not topics:
             return {}
-        asked = Asked("describing topics", ", ".join(sorted(topics)), "describe")
+        asked = Asked("describing topics", some(topics), "describe")
         futures = self.ask(lambda admin: admin.describe_topics(TopicCollection(list(topics)), request_timeout=deadline.left_seconds), asked)
-        return {name: _description(found) for name, found in self.every_answer(futures, asked, deadline).items()}
+        return {name: _description(found) for name, found in self.every_answer(futures, asked, deadline, str).items()}
 
     def create_topic(
         self,
@@ -120,14 +120,14 @@ class KafkaTopics(Session):
         return self._configs(topics, self.deadline(timeout_seconds))
 
     def _configs(self, topics: Collection[str], deadline: Deadline) -> dict[str, dict[str, ConfigValue]]:
-        asked = Asked("reading topic configs", ", ".join(sorted(topics)), "describe_configs")
+        asked = Asked("reading topic configs", some(topics), "describe_configs")
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
         futures = (
             self.ask(lambda admin: admin.describe_configs(resources, request_timeout=deadline.left_seconds), asked) if resources else {}
         )
         return {
             resource.name: {name: _config_value(entry) for name, entry in entries.items()}
-            for resource, entries in self.every_answer(futures, asked, deadline).items()
+            for resource, entries in self.every_answer(futures, asked, deadline, lambda each: str(each.name)).items()
         }
 
     def alter_configs(

@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka import TopicPartition as Where
 
-from cutover.kafka.errors import Asked
+from cutover.kafka.errors import Asked, some
 from cutover.kafka.session import Deadline, Session
 from cutover.model import ProducerState, TopicPartition, TransactionDescription, TransactionListing, TransactionState
 
@@ -26,7 +26,7 @@ class KafkaTransactions(Session):
         self, partitions: Collection[TopicPartition], *, timeout_seconds: float | None = None
     ) -> dict[TopicPartition, tuple[ProducerState, ...]]:
         """The producers that each partition's leader remembers, one request per leader."""
-        asked = Asked("describing producers", ", ".join(sorted({where.topic for where in partitions})), "read")
+        asked = Asked("describing producers", some({where.topic for where in partitions}), "read")
         wanted = [Where(*where) for where in partitions]
         found = self.repeated(lambda second: second.describe_producers(wanted), asked, self.deadline(timeout_seconds))
         return {
@@ -56,7 +56,7 @@ class KafkaTransactions(Session):
 
     def _transactions_described(self, transactional_ids: frozenset[str], deadline: Deadline) -> dict[str, TransactionDescription]:
         known = sorted(transactional_ids & self._transactions_listed(deadline).keys())
-        asked = Asked("describing transactions", ", ".join(known), "describe")
+        asked = Asked("describing transactions", some(known), "describe")
         found = self.second(lambda second: second.describe_transactions(known), asked, deadline)
         return {name: _description(name, each) for name, each in found.items()}
 
