@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import kafka
+import kafka.errors
 from confluent_kafka import Consumer, IsolationLevel, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from cutover import wiring
 from cutover.connection import Connection
@@ -40,10 +42,8 @@ class MirroredPair:
     def create(cls, proxied: ProxiedKafka, proxy_bootstrap: str, *, partitions: int = 2, lanes: int = 1) -> Self:
         """Create both topics, the follower with twice the partitions, and prepare the mirror as `cutover mirror` does."""
         name = uuid.uuid4().hex[:10]
-        admin = AdminClient({"bootstrap.servers": proxied.bootstrap})
-        topics = [NewTopic(f"s-{name}", partitions), NewTopic(f"t-{name}", 2 * partitions, config={"max.message.bytes": "2000000"})]
-        for future in admin.create_topics(topics).values():
-            future.result(20)
+        proxied.create_topics({f"s-{name}": partitions})
+        proxied.create_topics({f"t-{name}": 2 * partitions}, {"max.message.bytes": "2000000"})
         direct = Connection.of({"bootstrap.servers": proxied.bootstrap})
         with wiring.cluster(direct) as cluster:
             prepared = prepare(cluster, direct, Wanted(f"s-{name}", f"t-{name}", "murmur2", run=name, lanes=lanes))
@@ -69,26 +69,32 @@ class MirroredPair:
         return EngineProcess.start("mirror", self.configuration)
 
     def positions(self) -> dict[int, int]:
-        """What the mirror has committed."""
+        """What the mirror has committed, once nothing is pending: while it is busy that may be long."""
         return committed_positions(self._position_reader, self.origin)
 
     def ends(self) -> dict[int, int]:
         """Where the origin ends."""
         return end_offsets(self.admin, self.origin, IsolationLevel.READ_COMMITTED)
 
-    def wait_committed(self, wanted: dict[int, int], by: EngineProcess) -> list[LaneChange]:
-        """Wait until the mirror has committed so much; raises what ended the worker. Gives what happened to its lanes meanwhile."""
-        happened: list[LaneChange] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while any(self.positions().get(partition, 0) < offset for partition, offset in wanted.items()):
-            happened += [event for event in by.events(_PAUSE_SECONDS) if isinstance(event, LaneChange)]
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.positions()} committed, {wanted} wanted; lanes: {happened}; {by.stderr_tail()}")
-        return happened
+    def wait_recovered(self, by: EngineProcess) -> None:
+        """Wait until this worker has taken every lane and recovered it; raises what ended the worker."""
+        missing = set(range(self.configuration.lanes))
+        for event in by.events(PATIENCE_SECONDS):
+            if isinstance(event, LaneChange) and event.change == "recovered":
+                missing.discard(event.lane)
+            if not missing:
+                return
+        raise TimeoutError(f"lanes {missing} were not taken; {by.stderr_tail()}")
 
-    def wait_caught_up(self, by: EngineProcess) -> list[LaneChange]:
-        """Wait until everything that is on the origin now is committed."""
-        return self.wait_committed(self.ends(), by)
+    def wait_caught_up(self, by: EngineProcess) -> None:
+        """Wait until everything that is on the origin now is committed; raises what ended the worker."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        wanted = self.ends()
+        while (now := self.positions()) != wanted:
+            for _ in by.events(_PAUSE_SECONDS):
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{now} committed, {wanted} wanted; {by.stderr_tail()}")
 
     def verdict(self) -> Verdict:
         """The judge's word."""
@@ -106,7 +112,9 @@ class Traffic:
 
     def __init__(self, bootstrap: str, topic: str, *, value_bytes: int = 100, per_second: int = 400) -> None:
         self._topic, self._value_bytes, self._every = topic, value_bytes, 1 / per_second
-        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all"})
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True, "log_level": 0}
+        )
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._write, name=f"traffic-{topic}")
         self._failed: list[object] = []
@@ -177,13 +185,26 @@ class PositionWatch:
         assert not self.steps_back, f"positions went back: {self.steps_back}"
 
     def _look(self, ended: threading.Event) -> None:
+        config = self.pair.configuration
+        asked = {config.group: [kafka.TopicPartition(self.pair.origin, number) for number in range(config.origin.partitions)]}
+        # Last stable values, whatever is pending: while the mirror is busy a transaction is nearly always open.
+        admin = kafka.KafkaAdminClient(bootstrap_servers=self.pair.proxied.bootstrap)
         before: dict[int, int] = {}
         try:
             while not ended.wait(_PAUSE_SECONDS):
-                now = self.pair.positions()
-                self.looks += 1
+                now = {each.partition: found.offset for each, found in self._ask(admin, asked).items()}
                 if any(now.get(partition, -1) < offset for partition, offset in before.items()):
                     self.steps_back.append((before, now))
-                before = now
+                before = now or before
         except Exception as failed:  # noqa: BLE001 - raised where the watch ends
             self.failed.append(failed)
+        finally:
+            admin.close()
+
+    def _ask(self, admin: Any, asked: dict[str, Any]) -> dict[Any, Any]:  # noqa: ANN401 - kafka-python has no types
+        try:
+            (answer,) = admin.list_group_offsets(asked).values()
+        except kafka.errors.RetriableError:
+            return {}
+        self.looks += 1
+        return {each: found for each, found in answer.items() if found.offset >= 0}

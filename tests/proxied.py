@@ -1,17 +1,22 @@
 """Fixtures of the fault tests: one broker per transaction.version with a listener whose advertised port is the proxy's."""
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from cutover.kafka.embedded import EmbeddedKafka, ports
 from tests.kafka_options import BRISK
 from tests.proxy import Proxy
 
 LISTENER = "PROXIED"
+_PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.02
 
 
 def on_versions(*transaction_versions: int) -> pytest.MarkDecorator:
@@ -36,9 +41,29 @@ class ProxiedKafka:
         """Past the proxy: for producers and judges."""
         return self.kafka.bootstrap_servers
 
+    def create_topics(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """Create topics with so many partitions; they are usable when this returns."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        wanted = [NewTopic(name, partitions, config=dict(config or {})) for name, partitions in topics.items()]
+        for future in admin.create_topics(wanted).values():
+            future.result(_PATIENCE_SECONDS)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        asked = {TopicPartition(name, number): OffsetSpec.latest() for name, count in topics.items() for number in range(count)}
+        while not _answered(admin, asked):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{list(topics)} have no leaders that answer")
+            time.sleep(_PAUSE_SECONDS)
+
     def proxy(self) -> Proxy:
         """A proxy that is not yet listening, with nothing counted and no rules."""
         return Proxy(self.proxy_port, self.kafka.listener_port(LISTENER))
+
+
+def _answered(admin: AdminClient, asked: dict[TopicPartition, OffsetSpec]) -> bool:
+    try:
+        return all(future.result(_PATIENCE_SECONDS).offset >= 0 for future in admin.list_offsets(asked).values())
+    except KafkaException:
+        return False
 
 
 def proxy_port() -> int:

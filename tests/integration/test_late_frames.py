@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from cutover.partitioners import partition
 from tests.judge import Judged, Place, Verdict, committed_positions, judge, position_reader
@@ -46,10 +45,8 @@ def key_for(follower_partition: int) -> bytes:
 @pytest.fixture
 def pair(proxied: ProxiedKafka, proxy: Proxy) -> Pair:
     name = uuid.uuid4().hex[:10]
-    admin = AdminClient({"bootstrap.servers": proxied.bootstrap})
     judged = Judged(proxied.bootstrap, f"s-{name}", f"t-{name}", f"naive-{name}")
-    for future in admin.create_topics([NewTopic(judged.origin, 1), NewTopic(judged.follower, 2)]).values():
-        future.result(20)
+    proxied.create_topics({judged.origin: 1, judged.follower: 2})
     producer = Producer({"bootstrap.servers": proxied.bootstrap, "linger.ms": 0})
     for number in range(8):
         producer.produce(judged.origin, value=b"%d" % number, key=key_for(number % 2), partition=0)

@@ -49,7 +49,9 @@ def test_a_late_frame_changes_nothing_for_the_mirror(proxied: ProxiedKafka, prox
 def test_the_mirror_ends_its_transactions_in_the_version_that_the_cluster_allows(proxied: ProxiedKafka, proxy: Proxy) -> None:
     pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     traffic = Traffic(proxied.bootstrap, pair.origin).burst(300)
-    with pair.worker() as worker, traffic:
+    with pair.worker() as worker:
+        with traffic:
+            proxy.wait_seen("EndTxn", 20)
         pair.wait_caught_up(worker)
 
     used = set(proxy.versions("EndTxn"))

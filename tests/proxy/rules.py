@@ -15,11 +15,30 @@ Predicate = Callable[[Request], bool]
 Action = Callable[[Request], object]
 
 PATIENCE_SECONDS = 30.0
+ANY_API = "*"
 
 
 def any_frame(_: Request) -> bool:
     """The predicate that leaves it to API and number."""
     return True
+
+
+class ProduceOfTransaction:
+    """The predicate for the nth Produce frame of one transaction that begins with its positions; for rules of any API."""
+
+    def __init__(self, nth: int, when: Predicate = any_frame) -> None:
+        self._nth, self._when = nth, when
+        self._sent: Counter[str | None] = Counter()
+
+    def __call__(self, request: Request) -> bool:
+        """Count within the transaction of this transactional id."""
+        if request.transactional is None or not self._when(request):
+            return False
+        name = request.transactional.transactional_id
+        if request.api == "TxnOffsetCommit":
+            self._sent[name] = 0
+        self._sent[name] += request.api == "Produce"
+        return request.api == "Produce" and self._sent[name] == self._nth
 
 
 @dataclass(eq=False)
@@ -37,7 +56,7 @@ class Rule:
 
     def meets(self, request: Request) -> bool:
         """Count a frame; true for the one that the rule is for."""
-        if self.fired.done() or request.api != self.api or not self.when(request):
+        if self.fired.done() or self.api not in (ANY_API, request.api) or not self.when(request):
             return False
         self.met += 1
         return self.met == self.nth
