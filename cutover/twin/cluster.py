@@ -232,7 +232,7 @@ class Twin:
 
     def describe_groups(self, groups: Collection[str], *, timeout_seconds: float | None = None) -> dict[str, GroupDescription]:
         """Describe groups; the unknown are DEAD."""
-        counts = _Counts(self)
+        counts = self.partition_counts()
         return {
             name: self._groups[name].description(counts)
             if name in self._groups
@@ -354,7 +354,7 @@ class Twin:
         if joined.members and joined.type is not kind:
             raise RejectedByBroker(f"{group} speaks the {joined.type} protocol", group=group)
         joined.type = kind
-        member = TwinMember(joined, f"member-{self._new_id()}", frozenset(topics), _Counts(self), self._places, instance_id)
+        member = TwinMember(joined, f"member-{self._new_id()}", frozenset(topics), self.partition_counts, self.next_place, instance_id)
         joined.members[member.member_id] = member
         return member
 
@@ -368,18 +368,6 @@ class Twin:
         """Retention, or DeleteRecords: the log begins at an offset from now on."""
         self.log(where).trim(before)
 
-
-class _Counts(Mapping[str, int]):
-    """The live numbers of partitions."""
-
-    def __init__(self, twin: Twin) -> None:
-        self._twin = twin
-
-    def __getitem__(self, topic: str) -> int:
-        return len(self._twin.topic(topic).logs)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._twin.topic_names())
-
-    def __len__(self) -> int:
-        return len(self._twin.topic_names())
+    def partition_counts(self) -> dict[str, int]:
+        """The number of partitions of each topic, now."""
+        return {name: len(topic.logs) for name, topic in self._topics.items()}

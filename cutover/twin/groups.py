@@ -4,7 +4,7 @@ Of two writes of a position the one that stands later in the coordinator's log w
 was written long before its transaction ended.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from cutover.errors import RejectedByBroker
@@ -84,7 +84,7 @@ class Group:
         return GroupDescription(self.name, self.type, self.state, members)
 
 
-def assign(members: Iterable["TwinMember"], topics: Mapping[str, int]) -> dict[str, frozenset[TopicPartition]]:
+def assign(members: Collection["TwinMember"], topics: Mapping[str, int]) -> dict[str, frozenset[TopicPartition]]:
     """Each subscribed topic's partitions, dealt in turn over the members that want it."""
     shares: dict[str, set[TopicPartition]] = {each.member_id: set() for each in members}
     for topic, count in topics.items():
@@ -101,8 +101,8 @@ class TwinMember:
     group: Group
     member_id: str
     subscribed: frozenset[str]
-    topics: Mapping[str, int]
-    next_place: Iterable[int]
+    topics: Callable[[], Mapping[str, int]]
+    next_place: Callable[[], int]
     instance_id: str | None = None
 
     def member(self, share: frozenset[TopicPartition], kind: GroupType) -> Member:
@@ -120,13 +120,13 @@ class TwinMember:
 
     def assigned(self) -> frozenset[TopicPartition]:
         """What the member holds now."""
-        return assign(self.group.members.values(), self.topics)[self.member_id]
+        return assign(self.group.members.values(), self.topics())[self.member_id]
 
     def commit(self, positions: Mapping[TopicPartition, Committed]) -> None:
         """Commit as a consumer does: refused once the member has left."""
         if self.member_id not in self.group.members:
             raise RejectedByBroker(f"{self.member_id} is no member of {self.group.name}")
-        self.group.write(positions, next(iter(self.next_place)))
+        self.group.write(positions, self.next_place())
 
     def close(self) -> None:
         """Leave the group."""
