@@ -20,17 +20,17 @@ def demo(as_json: bool) -> None:
     the other for longer than its transaction timeout; then audits every record. Takes about 40 seconds and leaves nothing behind.
     """
     from cutover.rehearsal.story import Story
-    from cutover.wiring import audit_once, cluster
+    from cutover.wiring import cluster
 
     if as_json:
-        Story(_tell_json, audit_once).play(cluster)
+        Story(_tell_json).play(cluster)
         return
     from rich.console import Console
     from rich.live import Live
 
     console = Console(highlight=False)
     with Live("", console=console, refresh_per_second=4, transient=True) as live:
-        Story(lambda told: _tell(live, told), audit_once).play(cluster)
+        Story(lambda told: _tell(live, told)).play(cluster)
 
 
 def _tell(live: "Live", told: "Told") -> None:

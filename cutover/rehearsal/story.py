@@ -11,12 +11,14 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
 from cutover.connection import Connection
+from cutover.engine import auditing
+from cutover.engine.audit_events import Verdict
 from cutover.engine.configuration import MirrorConfiguration
 from cutover.engine.crew import Crew, Restart, Worker
 from cutover.engine.events import LaneChange
-from cutover.engine.mirroring import Happening, Mirroring, Prepared, Wanted, prepare
+from cutover.engine.mirroring import Happening, Mirroring, Wanted, prepare
 from cutover.engine.status import MirrorStatus
-from cutover.errors import RehearsalStuck
+from cutover.errors import AuditViolation, RehearsalStuck
 from cutover.kafka.embedded import EmbeddedKafka
 from cutover.model import Isolation, TopicPartition
 from cutover.ports import Cluster
@@ -45,10 +47,9 @@ class Told:
 
 @dataclass(slots=True)
 class Story:
-    """One telling. `tell` hears every line at once; `judge` audits the pair at the end and says what it found."""
+    """One telling. `tell` hears every line at once."""
 
     tell: Callable[[Told], None]
-    judge: Callable[[Connection, Prepared], str]
     _began: float = field(default_factory=time.monotonic)
     _renewed: int = 0
 
@@ -60,18 +61,20 @@ class Story:
             self._say(f"Apache Kafka is up at {kafka.bootstrap_servers}")
             cluster = ends.enter_context(connect(connection))
             cluster.create_topic(ORIGIN, ORIGIN_PARTITIONS, replication_factor=1)
-            cluster.create_topic(FOLLOWER, FOLLOWER_PARTITIONS, replication_factor=1, configs={"retention.ms": "-1", "max.message.bytes": "1049000"})
+            cluster.create_topic(
+                FOLLOWER, FOLLOWER_PARTITIONS, replication_factor=1, configs={"retention.ms": "-1", "max.message.bytes": "1049000"}
+            )
             self._say(f"topics {ORIGIN} ({ORIGIN_PARTITIONS} partitions) and {FOLLOWER} ({FOLLOWER_PARTITIONS}) are made")
             producers = self._start_producers(kafka.bootstrap_servers, ends)
             self._wait(lambda: _written(cluster) >= HISTORY_RECORDS, f"{HISTORY_RECORDS:,} records on {ORIGIN}")
-            prepared, crew = self._start_mirror(cluster, connection, ends)
-            live = self._live(Mirroring(cluster, prepared, crew))
+            mirroring, crew = self._start_mirror(cluster, connection, ends)
+            live = self._live(mirroring)
             self._kill_one(live, crew)
             self._freeze_one(live, crew)
             sent = [each.stop() for each in producers]
             self._say(f"the producers stopped: {sum(each.acknowledged for each in sent):,} records acknowledged, {_failed(sent)} failed")
             self._drain(live, cluster, crew)
-            self._say(self.judge(connection, prepared))
+            self._judge(cluster, connection, sum(each.acknowledged for each in sent))
 
     def _start_producers(self, bootstrap: str, ends: ExitStack) -> list[TrafficProcess]:
         each_rate = RECORDS_PER_SECOND / PRODUCERS
@@ -81,13 +84,13 @@ class Story:
         self._say(f"{PRODUCERS} producer processes write {RECORDS_PER_SECOND:,} records/s to {ORIGIN}")
         return started
 
-    def _start_mirror(self, cluster: Cluster, connection: Connection, ends: ExitStack) -> tuple[Prepared, Crew]:
+    def _start_mirror(self, cluster: Cluster, connection: Connection, ends: ExitStack) -> tuple[Mirroring, Crew]:
         prepared = prepare(cluster, connection, Wanted(ORIGIN, FOLLOWER, "murmur2", workers=WORKERS))
         crew = Crew(_hurried(prepared.configuration), WORKERS)
         ends.callback(crew.stop, "the demo is over")
         crew.start()
         self._say(f"a mirror of {WORKERS} workers copies {ORIGIN} to {FOLLOWER}, {prepared.configuration.lanes} lanes")
-        return prepared, crew
+        return Mirroring(cluster, prepared, crew), crew
 
     def _live(self, mirroring: Mirroring) -> Iterator[Happening]:
         for happening in mirroring.happenings(_pause, until_caught_up=False):
@@ -131,6 +134,23 @@ class Story:
         self._until(live, reached, "everything copied")
         crew.stop("everything is copied")
         self._say("everything is copied; the workers stopped")
+
+    def _judge(self, cluster: Cluster, connection: Connection, acknowledged: int) -> None:
+        audit = auditing.Auditing(auditing.prepare(cluster, connection, auditing.Wanted(ORIGIN, FOLLOWER, "murmur2")))
+        try:
+            verdict = next(seen for seen in audit.happenings(STEP_SECONDS) if isinstance(seen, Verdict))
+        finally:
+            audit.stop("the verdict is there")
+        auditing.require_proved(verdict, ORIGIN, FOLLOWER)
+        proved = verdict.coverage.proved
+        if proved != acknowledged:
+            raise AuditViolation(
+                f"{proved:,} records are proved equal and {acknowledged:,} were acknowledged", why="The two counts must agree."
+            )
+        self._say(
+            f"audit: green. All {proved:,} acknowledged records are in {FOLLOWER} once, in order, byte for byte"
+            f" ({verdict.pairs_equal} of {verdict.pairs_total} partition pairs equal, read in {verdict.seconds:.1f} s)"
+        )
 
     def _until(self, live: Iterator[Happening], seen: Callable[[Happening], bool], what: str) -> None:
         deadline = time.monotonic() + STEP_SECONDS

@@ -79,9 +79,14 @@ def main() -> None:
     """Read what to write from the first line of standard input; write until that closes."""
     traffic = Traffic(**json.loads(sys.stdin.readline()))
     closed = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+    threading.Thread(target=_await_end, args=(closed,), daemon=True).start()
     sent = write(traffic, closed)
     sys.stdout.write(json.dumps(asdict(sent)) + "\n")
+
+
+def _await_end(closed: threading.Event) -> None:
+    sys.stdin.read()
+    closed.set()
 
 
 def write(traffic: Traffic, closed: threading.Event) -> Sent:
@@ -89,7 +94,7 @@ def write(traffic: Traffic, closed: threading.Event) -> Sent:
     outcomes: Counter[bool] = Counter()
     producer = Producer(settings(traffic))
     sequences: Counter[int] = Counter()
-    chance = random.Random(traffic.writer)  # noqa: S311  keys need not be secret
+    chance = random.Random(traffic.writer)
 
     def told(error: KafkaError | None, _: Message) -> None:
         outcomes[error is None] += 1
