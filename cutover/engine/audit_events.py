@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
 from cutover.engine.events import COMMON, Event, Models, Offsets, Wire
+
+UNDERSCORED = ConfigDict(alias_generator=lambda name: name.rstrip("_"), populate_by_name=True)
+"""For a field whose name on the wire is a word of Python."""
 
 Outcome = Literal["proved", "unproved", "violated"]
 
@@ -41,7 +44,7 @@ class Bounds(Wire):
     follower_from: Offsets
     follower_until: Offsets
 
-    model_config = {**Wire.model_config, "alias_generator": lambda name: name.rstrip("_"), "populate_by_name": True}
+    model_config = UNDERSCORED
 
 
 class Pair(Wire):
@@ -68,7 +71,7 @@ class Gap(Wire):
     records: int
     why: str
 
-    model_config = {**Wire.model_config, "alias_generator": lambda name: name.rstrip("_"), "populate_by_name": True}
+    model_config = UNDERSCORED
 
 
 class Coverage(Wire):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cutover import partitioners
 from cutover.connection import Connection
-from cutover.engine.audit_events import AUDIT, AuditProgress, Verdict, VerifiedCut
+from cutover.engine.audit_events import AUDIT, UNDERSCORED, AuditProgress, Verdict, VerifiedCut
 from cutover.engine.configuration import Told, Topic
 from cutover.engine.process import EngineProcess
 from cutover.engine.run import Run, default_name
@@ -43,7 +43,7 @@ class AuditConfiguration(Told):
     ended_groups: tuple[str, ...] | None = None
     ended_producer_ids: tuple[int, ...] | None = None
 
-    model_config = {**Told.model_config, "alias_generator": lambda name: name.rstrip("_"), "populate_by_name": True}
+    model_config = UNDERSCORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,6 @@ class Auditing:
             if isinstance(event, AuditProgress | Verdict | VerifiedCut):
                 yield event
 
-    @property
-    def ended(self) -> bool:
-        """Whether the process has said its last word."""
-        return self._process.stopped is not None
-
     def judge_now(self, seconds: float = 60.0) -> Mapping[str, Any]:
         """Following: judge a window at once; gives its number, result and the standing."""
         answer: Mapping[str, Any] = self._process.request("judge_now", seconds=seconds)
@@ -134,7 +129,7 @@ class Auditing:
 
 def require_proved(verdict: Verdict, origin: str, follower: str) -> None:
     """Raise AuditViolation or NotProved unless everything judged so far was proved."""
-    facts = {"violations": dict(verdict.violations), "window": verdict.window, "standing": verdict.standing}
+    facts: dict[str, Any] = {"violations": dict(verdict.violations), "window": verdict.window, "standing": verdict.standing}
     if verdict.standing == "violated":
         raise AuditViolation(
             f"{follower} is not equal to {origin}: {counted(verdict)}",

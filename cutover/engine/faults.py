@@ -53,7 +53,6 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
     "hanging_transaction": (errors.HangingTransaction, "What stands behind an open transaction cannot be read, and is never guessed."),
     "range_unreadable": (errors.RangeUnreadable, "What stands behind an open transaction cannot be read, and is never guessed."),
     "nothing_mirrored": (errors.NothingMirrored, "The range of an audit is what the mirror's group has committed."),
-    "range_unreadable": (errors.RangeUnreadable, "Only committed records can be judged, and the end of the range is not stable yet."),
     "expired_unread": (errors.RangeExpired, "What was removed before it was read cannot be judged."),
     "violation": (errors.Violation, "Reading both topics showed a difference that nothing explains."),
 }

@@ -52,6 +52,7 @@ class EngineProcess:
         self._quiet_seconds = quiet_seconds
         self._detached = False
         self._asked = False
+        self._suspected_at: float | None = None
 
     @classmethod
     def start(
@@ -123,24 +124,19 @@ class EngineProcess:
         Ends after `stopped`. A failure is raised after the events before it.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
-        suspicions = 0
         while True:
             left = _TICK_SECONDS if deadline is None else min(_TICK_SECONDS, max(0.0, deadline - time.monotonic()))
             event = self._channel.next(left)
             if isinstance(event, Fatal):
                 raise self._fatal(event)
             if event is not None:
-                suspicions = 0
                 yield event
             elif self._channel.closed:
                 if self._channel.stopped is not None:
                     return
                 raise self._failure()
             else:
-                # Twice in a row: after this process itself was suspended, the first look comes before the reader's.
-                suspicions = suspicions + 1 if self._is_quiet() else 0
-                if suspicions > 1:
-                    raise self._hung()
+                self._suspect()
             if event is None and deadline is not None and time.monotonic() >= deadline:
                 return
 
@@ -248,6 +244,16 @@ class EngineProcess:
                 return
             os.kill(self.pid, number)
             self._channel.wait_closed(patience)
+
+    def _suspect(self) -> None:
+        """Raise EngineHung at the second look that finds it quiet: when we were suspended, the first comes before the reader's."""
+        now = time.monotonic()
+        if not self._is_quiet():
+            self._suspected_at = None
+        elif self._suspected_at is None:
+            self._suspected_at = now
+        elif now - self._suspected_at >= _TICK_SECONDS:
+            raise self._hung()
 
     def _is_quiet(self) -> bool:
         watched = self._quiet_seconds is not None and self._channel.ready is not None
