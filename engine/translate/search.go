@@ -62,6 +62,7 @@ type Found struct {
 	Answer    int64
 	ReadUntil int64
 	Strange   []int32 // origin partitions met that were not among the parents
+	Unread    []int32 // origin partitions of which no read record was seen
 }
 
 // Goal says which records are unread: those at or past Bounds of their origin partition.
@@ -130,6 +131,7 @@ type edge struct {
 	quiet          int64 // no record of the parent at [quiet, window.Until)
 	below, above   anchor
 	halved         bool // the last probe at least halved what is not known
+	read           bool // a read record was seen
 }
 
 // anchor ties an offset of the follower to one of the origin.
@@ -166,6 +168,9 @@ func (h *hunt) found() Found {
 	for _, e := range h.edges {
 		answer.Answer = min(answer.Answer, e.unread)
 		answer.ReadUntil = max(answer.ReadUntil, e.lo)
+		if !e.read {
+			answer.Unread = append(answer.Unread, e.parent)
+		}
 	}
 	answer.ReadUntil = min(answer.ReadUntil, h.within.Until)
 	return answer
@@ -261,7 +266,7 @@ func (h *hunt) edge(p int32, from int64) *edge {
 func (e *edge) see(seen Seen) bool {
 	ordered := true
 	if seen.Origin < e.bound {
-		ordered = seen.At < e.unread
+		ordered, e.read = seen.At < e.unread, true
 		if seen.At >= e.lo {
 			e.lo, e.below = seen.At+1, anchor{seen.At, seen.Origin}
 		}

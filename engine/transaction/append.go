@@ -1,0 +1,28 @@
+package transaction
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Append sends one batch to its partition's leader and returns the offset of its first record.
+func (s *Session) Append(ctx context.Context, topic string, topicID [16]byte, broker int32, one *Batch) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := s.Client.Broker(int(broker)).Request(ctx, s.request(topic, topicID, []*Batch{one}))
+	if err != nil {
+		return -1, fmt.Errorf("Produce: %w", err)
+	}
+	for _, answered := range answer.(*kmsg.ProduceResponse).Topics {
+		for _, partition := range answered.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return -1, s.refused(fmt.Errorf("Produce to partition %d: %w", partition.Partition, err), topic)
+			}
+			return partition.BaseOffset, nil
+		}
+	}
+	return -1, fmt.Errorf("Produce to partition %d was answered without it", one.Partition)
+}
