@@ -522,3 +522,10 @@ class NothingMirrored(Refused):
 
     id = "CUT-AUD-005"
     advice = "Check --run and --epoch, or start the mirror first; --start and --until audit without a mirror's positions."
+
+
+class RunNameWrong(PlanWrong):
+    """The run's name cannot be part of Kafka's names."""
+
+    id = "CUT-MIR-007"
+    advice = "Use at most 120 letters, digits, dots, underscores and hyphens."

@@ -153,6 +153,7 @@ class Crew:
         except CutoverError as error:
             yield self._lose(worker, error)
         if process.ended:  # somebody else asked it to stop: it is not started again
+            process.stop("it has ended")
             worker.process, worker.progress, worker.start_at = None, None, math.inf
 
     def _note(self, worker: Worker, event: Event) -> None:

@@ -4,16 +4,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from cutover.errors import PlanWrong
+from cutover.errors import RunNameWrong
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,120}")
-
-
-class RunNameWrong(PlanWrong):
-    """The run's name cannot be part of Kafka's names."""
-
-    id = "CUT-MIR-007"
-    advice = "Use at most 120 letters, digits, dots, underscores and hyphens."
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
+from cutover.kafka.embedded import EmbeddedKafka, Security
 from cutover.partitioners import partition
-from tests.conftest import MakeTopic, WaitUntil
+from tests.conftest import MakeTopic, WaitUntil, usable
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("mirror")]
 
@@ -320,6 +321,49 @@ def test_fewer_partitions_are_refused_unless_asked_for(refused: Refused, run: Ru
 def test_an_unreachable_broker_is_named_within_seconds(refused: Refused) -> None:
     done = refused("CUT-NET-002", 1, *copy_arguments("a", "b"), "--bootstrap", "127.0.0.1:1", seconds=12)
     assert "127.0.0.1:1" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def secured(pytestconfig: pytest.Config) -> Iterator[EmbeddedKafka]:
+    """A broker with TLS, SCRAM and an authorizer; alice may do what an ACL says."""
+    if pytestconfig.getoption("--kafka") != "embedded":
+        pytest.skip("a broker with users is started only by --kafka=embedded")
+    with EmbeddedKafka(security=Security(users={"alice": "alice-secret", "mallory": "mallory-secret"}), heap_mb=256) as kafka:
+        yield kafka
+
+
+def login(secured: EmbeddedKafka, user: str | None, variable: str) -> list[str]:
+    """Options that log in as the user, with the password in an environment variable."""
+    properties = {**secured.connection(user), "sasl.password": f"env:{variable}"}
+    return [word for name, value in properties.items() for word in ("-X", f"{name}={value}")] + ["--bootstrap", secured.bootstrap_servers]
+
+
+def test_wrong_credentials_are_refused_within_seconds_without_a_word_of_them(refused: Refused, secured: EmbeddedKafka) -> None:
+    done = refused("CUT-REF-101", 1, *copy_arguments("a", "b"), *login(secured, "alice", "PASSWORD"), PASSWORD="guessed-wrong")
+    assert "guessed-wrong" not in done.stderr + done.stdout
+
+
+def test_a_principal_without_rights_is_told_which_it_lacks(refused: Refused, secured: EmbeddedKafka) -> None:
+    """To somebody who may not describe it, a topic is not there."""
+    refused("CUT-PLN-101", 2, *copy_arguments("a", "b"), *login(secured, "mallory", "PASSWORD"), PASSWORD="mallory-secret")
+
+
+def test_the_copy_works_over_tls_with_a_password_by_reference(run: Run, secured: EmbeddedKafka, wait_until: WaitUntil) -> None:
+    client = secured.connection()
+    password = client["sasl.password"]
+    admin = AdminClient(client)
+    admin.create_topics([NewTopic("safe", 2)])["safe"].result(30)
+    wait_until(lambda: usable(admin, "safe", 2), 30, "safe has leaders")
+    producer = Producer(client)
+    for number in range(100):
+        producer.produce("safe", b"v", b"%d" % number)
+    assert producer.flush(30) == 0
+    done = run(
+        *copy_arguments("safe", "safe.v2", "--create", "4", "--until-caught-up"), *login(secured, None, "PASSWORD"), PASSWORD=password
+    )
+    assert done.returncode == 0, done.stderr
+    assert "100 of 100 offsets copied" in done.stdout
+    assert password not in done.stderr + done.stdout
 
 
 def test_an_unknown_partitioner_is_answered_with_a_suggestion(refused: Refused) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from cutover.engine.configuration import MirrorConfiguration, Rate, Start, Topic
 from cutover.engine.faults import FAULTS
-from cutover.engine.run import Run, RunNameWrong, default_name
+from cutover.engine.run import Run, default_name
+from cutover.errors import RunNameWrong
 
 ENGINE = Path(__file__).parents[2] / "engine"
 STRUCT = re.compile(r"^type (\w+) struct \{(.*?)^\}", re.MULTILINE | re.DOTALL)
