@@ -82,7 +82,7 @@ func (w *writer) append(ctx context.Context, topic string, id wire.TopicID, lead
 func (r *controlRecord) encode(to []byte, delta int32) []byte {
 	record := kmsg.Record{OffsetDelta: delta, Key: r.Key, Value: r.Value}
 	for _, header := range r.Headers {
-		record.Headers = append(record.Headers, kmsg.RecordHeader{Key: header.Key, Value: header.Value})
+		record.Headers = append(record.Headers, kmsg.Header{Key: header.Key, Value: header.Value})
 	}
 	body := record.AppendTo(nil)[1:] // its length field is zero, one byte
 	return append(binary.AppendVarint(to, int64(len(body))), body...)
