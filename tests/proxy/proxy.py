@@ -130,10 +130,14 @@ class _Connection:
 
 
 async def _act(rule: Rule, request: Request) -> None:
-    """Run the rule's action in a thread of its own, then tell whoever waits."""
+    """Run the rule's action in a thread, to its end also when it ends the connection that it was called from."""
+    await asyncio.to_thread(_run, rule, request)
+
+
+def _run(rule: Rule, request: Request) -> None:
     try:
         if rule.action is not None:
-            await asyncio.to_thread(rule.action, request)
+            rule.action(request)
     except Exception as failed:  # noqa: BLE001 - it is raised again in the test that waits for the rule
         rule.fired.set_exception(failed)
     else:

@@ -278,6 +278,19 @@ def test_an_action_runs_between_the_brokers_answer_and_the_client(proxy: Proxy, 
     assert at_that_moment == [end_txn(5, 1)]
 
 
+def test_an_action_that_ends_the_client_is_carried_out_to_its_end(proxy: Proxy, broker: EchoBroker) -> None:
+    def end_client(_: Request) -> None:
+        client.close()
+        broker.threads[-1].join(PATIENCE_SECONDS)
+
+    rule = proxy.on("EndTxn", end_client, moment="before_answer", forward=False)
+    with client_of(proxy) as client:
+        client.sendall(end_txn(5, 1))
+        assert rule.wait().correlation_id == 1
+
+    assert not broker.threads[-1].is_alive(), "the proxy closed the broker's side while the action was still running"
+
+
 def test_what_an_action_raises_is_raised_where_the_rule_is_waited_for(proxy: Proxy) -> None:
     def fail(_: Request) -> None:
         raise LookupError("no such worker")
