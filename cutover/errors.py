@@ -294,7 +294,10 @@ class EngineMissing(Refused):
     """There is no engine binary that can be run here."""
 
     id = "CUT-ENG-001"
-    advice = "Install a wheel for this platform, or in a checkout run: make cutover/engine/bin/cutover-engine (or point CUTOVER_ENGINE at a binary)."
+    advice = (
+        "Install a wheel for this platform, or in a checkout run: make cutover/engine/bin/cutover-engine"
+        " (or point CUTOVER_ENGINE at a binary)."
+    )
 
 
 class EngineDied(Unreachable):
@@ -362,14 +365,20 @@ class RetentionOvertook(Decision):
     """The origin removed records before they were copied."""
 
     id = "CUT-DEC-002"
-    advice = "Lengthen the origin's retention.ms and retention.bytes now; then decide whether the records named above may be missing on the follower."
+    advice = (
+        "Lengthen the origin's retention.ms and retention.bytes now; then decide whether the records named above may be missing"
+        " on the follower."
+    )
 
 
 class FollowerHole(Decision):
     """The follower lacks a record that the committed positions say it has."""
 
     id = "CUT-DEC-003"
-    advice = "Move nobody to the follower. Find out what removed or failed to write the records (retention, an unclean leader election); then run cutover audit."
+    advice = (
+        "Move nobody to the follower. Find out what removed or failed to write the records (retention, an unclean leader election);"
+        " then run cutover audit."
+    )
 
 
 class ForeignRecords(Decision):
@@ -529,3 +538,31 @@ class RunNameWrong(PlanWrong):
 
     id = "CUT-MIR-007"
     advice = "Use at most 120 letters, digits, dots, underscores and hyphens."
+
+
+class PositionUnusable(PlanWrong):
+    """A position to translate is missing or lies outside the log."""
+
+    id = "CUT-POS-001"
+    advice = "Give a position for every partition, or say earliest or latest for those that have none."
+
+
+class NotMovable(Refused):
+    """A position lies before the mirror's start: the records between were never mirrored."""
+
+    id = "CUT-POS-002"
+    advice = "Let the group read on until it has passed the mirror's start; then ask again."
+
+
+class PositionsExpired(Decision):
+    """The origin has removed records that the group had not read: they are lost to it already."""
+
+    id = "CUT-POS-003"
+    advice = "Decide whether the group may go on at the log start; say how many records it loses with that."
+
+
+class TransactionExpired(Refused):
+    """A transaction of our own was open for too long and was aborted; nothing of it was written."""
+
+    id = "CUT-ENG-008"
+    advice = "Run the command again."

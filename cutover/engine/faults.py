@@ -54,6 +54,18 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
     "range_unreadable": (errors.RangeUnreadable, "What stands behind an open transaction cannot be read, and is never guessed."),
     "nothing_mirrored": (errors.NothingMirrored, "The range of an audit is what the mirror's group has committed."),
     "expired_unread": (errors.RangeExpired, "What was removed before it was read cannot be judged."),
+    "ambiguous": (errors.WriteUnknown, "The commit was sent and its answer did not arrive."),
+    "rejected": (errors.RejectedByBroker, "The broker answered that it will not do this; nothing was written."),
+    "fenced": (errors.ProducerFenced, "Only one process at a time may write under a transactional id, and the newest wins."),
+    "transaction_expired": (errors.TransactionExpired, "A short timeout keeps a dead process from holding readers up."),
+    "transaction_open": (errors.EngineRefusedInput, "One transaction at a time: the one that is pending is finished first."),
+    "not_visible": (errors.ReadTimedOut, "It is committed; reading it back did not succeed in time."),
+    "position_missing": (errors.PositionUnusable, "Where a group would start that has no position is for the plan to say."),
+    "position_beyond_end": (errors.PositionUnusable, "There is no record before such a position that could have been read."),
+    "below_log_start": (errors.PositionsExpired, "Retention was faster than the group."),
+    "not_movable": (errors.NotMovable, "What was never mirrored has no counterpart on the other side."),
+    "mirror_not_started": (errors.NothingMirrored, "Positions are translated by what the mirror wrote, and it has committed nothing yet."),
+    "epochs_unsupported": (errors.EngineRefusedInput, "This engine translates within one epoch."),
     "violation": (errors.Violation, "Reading both topics showed a difference that nothing explains."),
 }
 """Fault name to our error and why the engine stopped. An unknown name is an EngineFailed."""

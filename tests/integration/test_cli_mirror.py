@@ -344,13 +344,12 @@ def test_wrong_credentials_are_refused_within_seconds_without_a_word_of_them(ref
 
 
 def test_a_principal_without_rights_is_told_which_it_lacks(refused: Refused, secured: EmbeddedKafka) -> None:
-    """To somebody who may not describe it, a topic is not there."""
-    refused("CUT-PLN-101", 2, *copy_arguments("a", "b"), *login(secured, "mallory", "PASSWORD"), PASSWORD="mallory-secret")
+    refused("CUT-REF-102", 1, *copy_arguments("a", "b"), *login(secured, "mallory", "PASSWORD"), PASSWORD="mallory-secret")
 
 
 def test_the_copy_works_over_tls_with_a_password_by_reference(run: Run, secured: EmbeddedKafka, wait_until: WaitUntil) -> None:
-    client = secured.connection()
-    password = client["sasl.password"]
+    client: dict[str, str | int | float | bool] = {**secured.connection()}
+    password = secured.connection()["sasl.password"]
     admin = AdminClient(client)
     admin.create_topics([NewTopic("safe", 2)])["safe"].result(30)
     wait_until(lambda: usable(admin, "safe", 2), 30, "safe has leaders")
