@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -79,7 +80,8 @@ func collect(from []kmsg.OffsetFetchResponseGroupTopicPartition, into map[int32]
 		}
 		one := committed{offset: each.Offset}
 		if each.Metadata != nil {
-			one.mark, one.ours = position.Parse(*each.Metadata)
+			// librdkafka's Python client sends the terminating zero of a C string along.
+			one.mark, one.ours = position.Parse(strings.TrimRight(*each.Metadata, "\x00"))
 		}
 		into[each.Partition] = one
 	}
