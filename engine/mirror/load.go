@@ -52,7 +52,7 @@ func (l *load) add(record *kgo.Record, to int32, origin provenance.Origin) {
 	l.foreign += open.add(record, origin)
 	l.bytes += int64(len(open.Bytes) - before)
 	l.records++
-	l.newest = max(l.newest, record.Timestamp.UnixMilli())
+	l.newest = max(l.newest, millis(record))
 }
 
 func (l *load) fresh() *batch {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -76,8 +77,14 @@ func complete(config *wire.Mirror) error {
 			return wire.Faultf("bad_configuration", "start at offsets needs one for each of %d partitions", config.Origin.Partitions)
 		}
 	}
+	if !slices.Contains([]string{"earliest", "latest", "time", "offsets"}, config.Start.Kind) {
+		return wire.Faultf("bad_configuration", "start %q is not earliest, latest, time or offsets", config.Start.Kind)
+	}
 	if config.TransactionTimeoutMs == 0 {
 		config.TransactionTimeoutMs = 10_000
+	}
+	if config.TransactionTimeoutMs < 0 || config.MinIntervalMs < 0 {
+		return wire.Faultf("bad_configuration", "a timeout or an interval is negative")
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ type Batch struct {
 	Codec     int16
 }
 
-// seal writes the header: who produces it, where it stands in the producer's sequence, and the checksum.
-func (b *Batch) seal(producer int64, epoch int16, sequence int32) {
+// Seal writes the header: who produces it, where it stands in the producer's sequence, and the checksum.
+func (b *Batch) Seal(producer int64, epoch int16, sequence int32) {
 	head := b.Bytes
 	binary.BigEndian.PutUint64(head[0:], 0)
 	binary.BigEndian.PutUint32(head[8:], uint32(len(head)-afterLength))
@@ -94,6 +94,11 @@ type BatchRefused struct {
 	err       error
 }
 
+// Refuse is a refusal with one of Kafka's errors.
+func Refuse(partition int32, err error) *BatchRefused {
+	return &BatchRefused{Partition: partition, err: err}
+}
+
 // Error names the partition.
 func (b *BatchRefused) Error() string {
 	return fmt.Sprintf("Produce to partition %d: %v%s", b.Partition, b.err, b.Words)
@@ -121,7 +126,7 @@ func (s *Session) request(topic string, topicID [16]byte, batches []*Batch) *kms
 	about := kmsg.NewProduceRequestTopic()
 	about.Topic, about.TopicID = topic, topicID
 	for _, batch := range batches {
-		batch.seal(s.producer, s.epoch, s.sequences[batch.Partition])
+		batch.Seal(s.producer, s.epoch, s.sequences[batch.Partition])
 		s.sequences[batch.Partition] = (s.sequences[batch.Partition] + batch.Records) & 0x7fffffff
 		one := kmsg.NewProduceRequestTopicPartition()
 		one.Partition, one.Records = batch.Partition, batch.Bytes

@@ -125,17 +125,32 @@ func settling(err error) bool {
 		errors.Is(err, kerr.CoordinatorNotAvailable)
 }
 
-// refused sorts an error: fenced, a fault that no retry mends, or as it is. topic is the one that the call was about.
+// refused names what is missing where the session knows more than the error: topic is the one that the call was about.
 func (s *Session) refused(err error, topic string) error {
+	var batch *BatchRefused
 	switch {
 	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return connect.Needs(err, "WRITE", "transactional id", s.id)
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		return connect.Needs(err, "WRITE", "topic", topic)
+	case errors.As(err, &batch) && !errors.Is(err, kerr.InvalidProducerEpoch) && !errors.Is(err, kerr.ProducerFenced):
+		return err // whoever made the batch knows what was in it
+	}
+	return refused(err)
+}
+
+// refused sorts an error: fenced, a fault that no retry mends, or as it is.
+func refused(err error) error {
+	switch {
 	case errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.ProducerFenced):
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
+	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kerr.TopicAuthorizationFailed),
+		errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(err, kerr.SaslAuthenticationFailed):
 		return connect.Unreachable(err)
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return wire.Faultf("record_too_large", "the record was refused for its size: %v", err)
+	case errors.Is(err, kerr.InvalidRecord), errors.Is(err, kerr.InvalidTimestamp):
+		return wire.Faultf("record_refused", "the record was refused: %v", err)
 	case errors.Is(err, kerr.InvalidTransactionTimeout):
 		return wire.Faultf("bad_configuration", "the broker allows no such transaction timeout: %v", err)
 	}
