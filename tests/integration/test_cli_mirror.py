@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -175,6 +176,13 @@ def wait_for_status(mirror: "subprocess.Popen[str]", true: Callable[[dict[str, A
     raise AssertionError(f"the mirror ended first: {seen[-3:]} {mirror.stderr.read() if mirror.stderr else ''}")
 
 
+def assert_no_more_status(mirror: "subprocess.Popen[str]") -> None:
+    """Returns when nothing was said for two seconds: a mirror that runs says its status each second."""
+    assert mirror.stdout is not None
+    while select.select([mirror.stdout], [], [], 2)[0]:
+        assert mirror.stdout.readline(), "the mirror has ended"
+
+
 def test_ndjson_says_what_is_done_against_frozen_ends(run: Run, topic: MakeTopic, bootstrap: str) -> None:
     origin, follower = topic(6), topic(24, ROOM)
     fill(bootstrap, origin, 3000)
@@ -205,6 +213,26 @@ def test_a_signal_stops_at_a_safe_point_and_says_what_to_type_next(
     assert f"next     {again}" in out
     assert run(*again.split()[2:], "--until-caught-up").returncode == 0
     assert read(bootstrap, follower, 24)[0] == read(bootstrap, origin, 6)[0]
+
+
+def test_a_second_signal_leaves_at_once_and_the_workers_end_by_themselves(
+    spawn: Spawn, topic: MakeTopic, bootstrap: str, wait_until: WaitUntil
+) -> None:
+    origin, follower = topic(2), topic(4, ROOM)
+    fill(bootstrap, origin, 100, partitions=2)
+    mirror = spawn(*copy_arguments(origin, follower, "--grace", "1", "--output", "ndjson"))
+    pid = wait_for_status(mirror, lambda status: status["ready"])["workers"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)  # it cannot stop, so the first signal is still waiting for it
+    try:
+        mirror.send_signal(signal.SIGINT)
+        assert_no_more_status(mirror)
+        mirror.send_signal(signal.SIGINT)
+        out, _ = mirror.communicate(timeout=20)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert mirror.returncode == 130
+    assert events(out, "ended")[0]["outcome"].startswith("left running")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 20, "the worker has ended by itself")
 
 
 def test_the_rate_is_changed_and_the_status_asked_while_it_runs(spawn: Spawn, run: Run, topic: MakeTopic, bootstrap: str) -> None:
