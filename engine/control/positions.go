@@ -73,16 +73,23 @@ func (w *writer) commitPositions(ctx context.Context, command wire.Command) (any
 	if err != nil {
 		return nil, err
 	}
+	if _, err := w.sameTopic(ctx, asked.Topic, asked.TopicID); err != nil {
+		return nil, err
+	}
 	if err := w.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.session.CommitOffsets(ctx, asked.Group, asked.Topic, asked.TopicID, asked.positions()); err != nil {
-		return nil, w.notDone(err)
+	if err := w.attempt(ctx, func() error { return w.writePositions(ctx, asked) }); err != nil {
+		return nil, err
 	}
 	if err := w.end(ctx); err != nil {
 		return nil, err
 	}
 	return w.visible(ctx, asked, began, time.Now())
+}
+
+func (w *writer) writePositions(ctx context.Context, asked positionsCommand) error {
+	return w.session.CommitOffsets(ctx, asked.Group, asked.Topic, asked.TopicID, asked.positions())
 }
 
 // preparePositions writes and leaves the transaction open: stable reads of these positions wait from now on. Asked again,
@@ -93,6 +100,9 @@ func (w *writer) preparePositions(ctx context.Context, command wire.Command) (an
 	if err != nil {
 		return nil, err
 	}
+	if _, err := w.sameTopic(ctx, asked.Topic, asked.TopicID); err != nil {
+		return nil, err
+	}
 	if err := w.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -101,8 +111,13 @@ func (w *writer) preparePositions(ctx context.Context, command wire.Command) (an
 	} else if w.pending.asked.Group != asked.Group || w.pending.asked.Topic != asked.Topic {
 		return nil, wire.Faultf("transaction_open", "positions of group %s on %s are pending: finish them first", w.pending.asked.Group, w.pending.asked.Topic)
 	}
-	if err := w.session.CommitOffsets(ctx, asked.Group, asked.Topic, asked.TopicID, asked.positions()); err != nil {
-		return nil, w.notDone(err)
+	if w.pending == nil {
+		err = w.attempt(ctx, func() error { return w.writePositions(ctx, asked) })
+	} else if err = w.writePositions(ctx, asked); err != nil {
+		err = w.notDone(err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if w.pending == nil {
 		w.pending = &pending{asked: asked}

@@ -50,9 +50,13 @@ func (w *writer) writeControl(ctx context.Context, command wire.Command) (any, e
 	if err := w.begin(ctx); err != nil {
 		return nil, err
 	}
-	first, err := w.append(ctx, asked.Topic, asked.TopicID, leader, asked.Records)
+	first := int64(-1)
+	err = w.attempt(ctx, func() (err error) {
+		first, err = w.append(ctx, asked.Topic, asked.TopicID, leader, asked.Records)
+		return err
+	})
 	if err != nil {
-		return nil, w.notDone(err)
+		return nil, err
 	}
 	if err := w.end(ctx); err != nil {
 		return nil, err
@@ -102,28 +106,38 @@ func (w *writer) readable(ctx context.Context, topic string, end int64) error {
 	}
 }
 
-// onePartition finds the leader of a control topic, and refuses one that was made again or has more partitions.
+// onePartition finds the leader of a control topic, and refuses one that has more partitions.
 func (w *writer) onePartition(ctx context.Context, topic string, id wire.TopicID) (int32, error) {
+	partitions, err := w.sameTopic(ctx, topic, id)
+	if err != nil {
+		return -1, err
+	}
+	if len(partitions) != 1 {
+		return -1, wire.Faultf("partitions_changed", "control topic %s has %d partitions, not 1", topic, len(partitions)).
+			With(map[string]any{"topic": topic})
+	}
+	return partitions[0].Leader, nil
+}
+
+// sameTopic refuses a topic that is gone or was made again.
+func (w *writer) sameTopic(ctx context.Context, topic string, id wire.TopicID) ([]kmsg.MetadataResponseTopicPartition, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	about := kmsg.NewMetadataRequestTopic()
 	about.Topic = kmsg.StringPtr(topic)
 	request.Topics = append(request.Topics, about)
 	answer, err := request.RequestWith(ctx, w.client)
 	if err != nil {
-		return -1, connect.Unreachable(err)
+		return nil, connect.Unreachable(err)
 	}
 	found := answer.Topics[0]
 	switch err := kerr.ErrorForCode(found.ErrorCode); {
 	case connect.IsUnknownTopic(err):
-		return -1, wire.Faultf("unknown_topic", "there is no topic %s", topic).With(map[string]any{"topic": topic})
+		return nil, wire.Faultf("unknown_topic", "there is no topic %s", topic).With(map[string]any{"topic": topic})
 	case err != nil:
-		return -1, connect.Unreachable(fmt.Errorf("metadata of %s: %w", topic, err))
+		return nil, connect.Unreachable(fmt.Errorf("metadata of %s: %w", topic, err))
 	case found.TopicID != id:
-		return -1, wire.Faultf("topic_recreated", "topic %s was deleted and made again: its id is %s and was %s", topic, wire.TopicID(found.TopicID), id).
-			With(map[string]any{"topic": topic})
-	case len(found.Partitions) != 1:
-		return -1, wire.Faultf("partitions_changed", "control topic %s has %d partitions, not 1", topic, len(found.Partitions)).
+		return nil, wire.Faultf("topic_recreated", "topic %s was deleted and made again: its id is %s and was %s", topic, wire.TopicID(found.TopicID), id).
 			With(map[string]any{"topic": topic})
 	}
-	return found.Partitions[0].Leader, nil
+	return found.Partitions, nil
 }

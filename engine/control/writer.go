@@ -14,6 +14,11 @@ import (
 	"cutover/engine/wire"
 )
 
+const (
+	coordinatorWithin = 30 * time.Second
+	coordinatorPause  = 20 * time.Millisecond
+)
+
 // writer holds the transactional id. It is used by one goroutine.
 type writer struct {
 	config   wire.Control
@@ -27,9 +32,22 @@ type writer struct {
 }
 
 // take opens the first session and thereby shuts out whoever held the id before.
-func (w *writer) take(ctx context.Context) (err error) {
-	w.session, err = transaction.Open(ctx, w.config.Connection, w.cluster, w.config.Worker, w.config.TransactionalID, w.config.TransactionTimeoutMs)
-	return err
+func (w *writer) take(ctx context.Context) error {
+	return patiently(ctx, func() (err error) {
+		w.session, err = transaction.Open(ctx, w.config.Connection, w.cluster, w.config.Worker, w.config.TransactionalID, w.config.TransactionTimeoutMs)
+		return err
+	})
+}
+
+// patiently opens sessions until the coordinator is where the cluster says it is: each session looks for it anew.
+func patiently(ctx context.Context, open func() error) error {
+	for deadline := time.Now().Add(coordinatorWithin); ; {
+		err := open()
+		if !kerr.IsRetriable(err) || time.Now().After(deadline) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(coordinatorPause)
+	}
 }
 
 func (w *writer) close() {
@@ -65,11 +83,37 @@ func (w *writer) ready(ctx context.Context) error {
 		return nil
 	}
 	w.pending = nil
-	next, err := transaction.Reopen(ctx, w.config.Connection, w.cluster, w.config.Worker, w.session)
+	err := patiently(ctx, func() error {
+		next, err := transaction.Reopen(ctx, w.config.Connection, w.cluster, w.config.Worker, w.session)
+		if err == nil {
+			w.session, w.doubtful = next, false
+		}
+		return err
+	})
 	if err != nil {
 		return w.notDone(err)
 	}
-	w.session, w.doubtful = next, false
+	return nil
+}
+
+// attempt makes the first write of a transaction. A coordinator that answers that it is not ready has written nothing: it
+// is asked again in a new session.
+func (w *writer) attempt(ctx context.Context, write func() error) error {
+	var refused error
+	err := patiently(ctx, func() error {
+		if refused = w.ready(ctx); refused != nil {
+			return nil
+		}
+		err := write()
+		w.doubtful = err != nil
+		return err
+	})
+	if refused != nil {
+		return refused
+	}
+	if err != nil {
+		return w.notDone(err)
+	}
 	return nil
 }
 
