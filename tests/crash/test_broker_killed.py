@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.audited import audit_of
 from tests.judge import Verdict
 from tests.mirrored import MirroredPair, Traffic
 from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
@@ -23,6 +24,6 @@ def test_a_broker_that_is_killed_and_restarted_costs_the_mirror_nothing_but_time
             proxy.wait_seen("EndTxn", ended + 20, timeout_seconds=60)
         pair.wait_caught_up(worker)
 
-    verdict = pair.verdict()
-    assert verdict == Verdict()
-    assert verdict.records == traffic.written
+    verdict, audit = pair.verdict(), audit_of(pair)
+    assert (verdict, verdict.records) == (Verdict(), traffic.written)
+    assert (audit.result, audit.coverage.proved) == ("proved", traffic.written)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from cutover.engine import audit_events
 from cutover.engine.process import EngineProcess
+from tests.audited import audit_of
 from tests.judge import Verdict
 from tests.mirrored import MirroredPair, PositionWatch, Traffic
 from tests.proxied import ProxiedKafka, ProxiedKafkas
@@ -33,6 +35,7 @@ class Outcome:
     """What is left when the successor has caught up."""
 
     verdict: Verdict
+    audit: audit_events.Verdict
     written: int
     late_answer: Answer | None = None
 
@@ -71,7 +74,7 @@ def killed(ambush: Ambush, proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
             successor = stack.enter_context(pair.worker())
             pair.wait_recovered(successor)
         pair.wait_caught_up(successor)
-    return Outcome(pair.verdict(), traffic.written)
+    return Outcome(pair.verdict(), audit_of(pair), traffic.written)
 
 
 def frozen(proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
@@ -94,7 +97,7 @@ def frozen(proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
             os.kill(pid_of(worker.result()), signal.SIGCONT)
             answer = held.release()
         pair.wait_caught_up(successor)
-    return Outcome(pair.verdict(), traffic.written, answer)
+    return Outcome(pair.verdict(), audit_of(pair), traffic.written, answer)
 
 
 def pid_of(worker: EngineProcess) -> int:
@@ -149,8 +152,8 @@ def test_a_worker_that_is_killed_leaves_nothing_lost_and_nothing_twice(
 ) -> None:
     outcome = tell(transaction_version)[when].result()
 
-    assert outcome.verdict == Verdict()
-    assert outcome.verdict.records == outcome.written
+    assert (outcome.verdict, outcome.verdict.records) == (Verdict(), outcome.written)
+    assert (outcome.audit.result, outcome.audit.coverage.proved) == ("proved", outcome.written)
 
 
 @pytest.mark.parametrize(("transaction_version", "when"), of_both_versions(lambda _: [FROZEN]))
@@ -159,7 +162,7 @@ def test_a_frozen_worker_that_goes_on_after_its_successor_took_over_changes_noth
 ) -> None:
     outcome = tell(transaction_version)[when].result()
 
-    assert outcome.verdict == Verdict()
-    assert outcome.verdict.records == outcome.written
+    assert (outcome.verdict, outcome.verdict.records) == (Verdict(), outcome.written)
+    assert (outcome.audit.result, outcome.audit.coverage.proved) == ("proved", outcome.written)
     assert outcome.late_answer is not None
     assert outcome.late_answer.error_code in {INVALID_PRODUCER_EPOCH, PRODUCER_FENCED}

@@ -12,10 +12,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from cutover.partitioners import partition
+from tests.audited import audit_of_naive, places
 from tests.judge import Judged, Place, Verdict, committed_positions, judge, position_reader
 from tests.naive.mirror import NaiveMirror
 from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
-from tests.proxy import Proxy, Request
+from tests.proxy import Proxy, Request, Rule
 from tests.proxy.rules import Mode
 
 pytestmark = pytest.mark.kafka
@@ -36,6 +37,13 @@ class Pair:
 
     def verdict(self) -> Verdict:
         return judge(self.judged)
+
+    def audited(self, seen: Rule) -> list[tuple[str, int]]:
+        """What the engine's audit finds up to the committed positions; a frame that was seen names the loop's producer."""
+        ids = seen.wait().transactional
+        assert ids is not None
+        assert ids.producer_id is not None
+        return places(audit_of_naive(self.judged, self.positions(), [ids.producer_id]))
 
 
 def key_for(follower_partition: int) -> bytes:
@@ -72,6 +80,7 @@ def at(*offsets: int) -> tuple[Place, ...]:
 
 @ON_BOTH_VERSIONS
 def test_the_naive_loop_copies_exactly_once_when_no_frame_is_late(pair: Pair, proxy: Proxy) -> None:
+    seen = proxy.on("EndTxn", lambda _: None)
     with pair.open() as loop:
         loop.run(2).run(4)
         loop.begin()
@@ -80,6 +89,7 @@ def test_the_naive_loop_copies_exactly_once_when_no_frame_is_late(pair: Pair, pr
         loop.run(2)
 
     assert (pair.verdict(), pair.positions()) == (Verdict(), {0: 8})
+    assert pair.audited(seen) == []
     assert max(proxy.versions("EndTxn")) < 5, "librdkafka does not speak the protocol that protects"
 
 
@@ -101,6 +111,7 @@ def test_aoc_a_late_abort_loses_records_with_every_call_a_success(pair: Pair, pr
         loop.commit()
 
     assert (pair.verdict(), pair.positions()) == (Verdict(lost=at(2, 3)), {0: 4})
+    assert pair.audited(held) == [("missing", 2), ("missing", 3)]
 
 
 @ON_BOTH_VERSIONS
@@ -121,6 +132,7 @@ def test_apc_a_late_abort_takes_the_half_of_a_transaction_that_was_there(pair: P
         loop.commit()
 
     assert (pair.verdict(), pair.positions()) == (Verdict(lost=at(2)), {0: 4})
+    assert pair.audited(held) == [("missing", 2)]
 
 
 @ON_BOTH_VERSIONS
@@ -139,7 +151,8 @@ def test_ca_a_late_commit_shows_records_that_are_to_be_aborted(pair: Pair, proxy
 
     with pair.open() as restarted:
         restarted.run(2)
-    assert (pair.verdict(), pair.positions()) == (Verdict(duplicated=at(2, 3), reordered=()), {0: 4})
+    assert (pair.verdict(), pair.positions()) == (Verdict(duplicated=at(2, 3)), {0: 4})
+    assert pair.audited(held) == [("duplicate", 2), ("duplicate", 3)]
 
 
 @ON_BOTH_VERSIONS
@@ -160,3 +173,4 @@ def test_oc_a_late_offset_commit_moves_the_group_back_with_every_call_a_success(
     with pair.open() as restarted:
         restarted.run(2)
     assert (pair.verdict(), pair.positions()) == (Verdict(duplicated=at(2, 3)), {0: 4})
+    assert pair.audited(held) == [("duplicate", 2), ("duplicate", 3)]

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from tests.audited import audit_of
 from tests.judge import Verdict
 from tests.mirrored import MirroredPair, PositionWatch, Traffic
 from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
@@ -39,8 +40,9 @@ def test_a_late_frame_changes_nothing_for_the_mirror(proxied: ProxiedKafka, prox
             proxy.on("Produce", lambda _: held.release(), when=partial(same_lane, held), moment="before_answer").wait()
         pair.wait_caught_up(worker)
 
-    assert pair.verdict() == Verdict()
-    assert pair.verdict().records == traffic.written
+    verdict, audit = pair.verdict(), audit_of(pair)
+    assert (verdict, verdict.records) == (Verdict(), traffic.written)
+    assert (audit.result, audit.coverage.proved) == ("proved", traffic.written)
     assert held.answered.result().error_code in {INVALID_PRODUCER_EPOCH, PRODUCER_FENCED}
     assert sum(proxy.versions("InitProducerId").values()) > pair.configuration.lanes, "the lane fenced itself"
 
