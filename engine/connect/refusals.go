@@ -4,7 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
+	"net"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -52,20 +53,9 @@ func certificate(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var hostname x509.HostnameError
-	var alert tls.AlertError
 	if errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) {
 		return true
 	}
-	return errors.As(err, &alert) && certificateAlerts[uint8(alert)]
-}
-
-// Alerts of RFC 8446 that speak of a certificate: bad, unsupported, revoked, expired, unknown, unknown CA, required.
-var certificateAlerts = map[uint8]bool{42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 116: true}
-
-// About says what was asked when an error came.
-func About(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+	var told *net.OpError // an alert of the broker; its type is crypto/tls's own
+	return errors.As(err, &told) && told.Op == "remote error" && strings.Contains(told.Err.Error(), "certificate")
 }

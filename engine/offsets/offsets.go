@@ -148,7 +148,9 @@ func committed(ctx context.Context, client *kgo.Client, group, topic string, top
 	}
 	found := map[int32]Position{}
 	for _, one := range answer.Groups {
-		if err := kerr.ErrorForCode(one.ErrorCode); err != nil {
+		if err := kerr.ErrorForCode(one.ErrorCode); errors.Is(err, kerr.GroupIDNotFound) {
+			return found, nil
+		} else if err != nil {
 			return nil, fmt.Errorf("positions of group %s: %w", group, err)
 		}
 		for _, about := range one.Topics {
