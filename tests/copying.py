@@ -59,7 +59,9 @@ def as_they_are(records: list[Mirrored]) -> list[Mirrored]:
 class Copying:
     """One run over one pair."""
 
-    def __init__(self, bootstrap: str, origin: str, follower: str, *, null_keys: str = "keep_partition", partitioner: str = "murmur2") -> None:
+    def __init__(
+        self, bootstrap: str, origin: str, follower: str, *, null_keys: str = "keep_partition", partitioner: str = "murmur2"
+    ) -> None:
         self.bootstrap = bootstrap
         self.origin, self.follower = origin, follower
         self.null_keys, self.family = null_keys, family(partitioner)
@@ -102,10 +104,8 @@ class Copying:
         producer = self._lane()
         producer.begin_transaction()
         for each in records:
-            headers = [*each.headers, (PROVENANCE, self.provenance(each.origin))]
-            producer.produce(
-                self.follower, each.value, each.key, partition=each.partition, timestamp=each.timestamp_ms, headers=headers
-            )
+            headers: list[tuple[str, str | bytes | None]] = [*each.headers, (PROVENANCE, self.provenance(each.origin))]
+            producer.produce(self.follower, each.value, each.key, partition=each.partition, timestamp=each.timestamp_ms, headers=headers)
         if ends is not None:
             mark = {"r": self.run_id.hex(), "e": 0, "a": 0, "f": 0, "p": [self._producer_id]}
             where = [TopicPartition(self.origin, number, offset, metadata=json.dumps(mark)) for number, offset in ends.items()]
@@ -137,8 +137,13 @@ def read_committed(bootstrap: str, topic: str, partitions: int, starts: dict[int
     """Every committed record from the starts to the ends of now, by partition and offset."""
     ends = end_offsets(bootstrap, topic, partitions)
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "copying", "isolation.level": "read_committed", "enable.partition.eof": True,
-         "auto.offset.reset": "earliest"}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "copying",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
     )
     consumer.assign([TopicPartition(topic, number, (starts or {}).get(number, 0)) for number in range(partitions)])
     found: list[Native] = []
@@ -151,7 +156,7 @@ def read_committed(bootstrap: str, topic: str, partitions: int, starts: dict[int
             if message.error() is not None:
                 open_.discard(number)
                 continue
-            headers = tuple((name, value) for name, value in message.headers() or ())
+            headers = tuple(message.headers() or ())
             found.append(
                 Native(number, message.offset() or 0, message.key(), message.value(), headers, message.timestamp()[1])  # type: ignore[arg-type]
             )

@@ -34,10 +34,14 @@ def main() -> None:
     """Move a live Kafka topic to one with more partitions: nothing lost, order kept, always a way back."""
 
 
-from cutover.cli.demo import demo  # noqa: E402 - commands are added to the group that is defined above
+from cutover.cli.audit import audit  # noqa: E402 - commands are added to the group that is defined above
+from cutover.cli.demo import demo  # noqa: E402
 from cutover.cli.kafka import kafka  # noqa: E402
 from cutover.cli.mirror import mirror  # noqa: E402
+from cutover.cli.translate import translate  # noqa: E402
 
+main.add_command(audit)
 main.add_command(demo)
 main.add_command(kafka)
 main.add_command(mirror)
+main.add_command(translate)

@@ -8,6 +8,7 @@ from cutover import partitioners
 from cutover.connection import Connection
 from cutover.engine.audit_events import AUDIT, UNDERSCORED, AuditProgress, Verdict, VerifiedCut
 from cutover.engine.configuration import Told, Topic
+from cutover.engine.events import Stopped
 from cutover.engine.process import EngineProcess
 from cutover.engine.run import Run, default_name
 from cutover.errors import AuditViolation, NotProved, SameTopic, UnknownNullKeyPolicy
@@ -108,12 +109,14 @@ class Auditing:
         document = {"connection": dict(configuration.connection), **configuration.model_dump(mode="json", by_alias=True, exclude_none=True)}
         self._process = EngineProcess.start("audit", document, models=AUDIT)
         self.verdict: Verdict | None = None
+        self.ended = False
 
     def happenings(self, seconds: float | None = None) -> Iterator[Happening]:
         """What the process tells, to its end or for so long; raises what its faults stand for."""
         for event in self._process.events(seconds):
             if isinstance(event, Verdict):
                 self.verdict = event
+            self.ended = isinstance(event, Stopped)
             if isinstance(event, AuditProgress | Verdict | VerifiedCut):
                 yield event
 
