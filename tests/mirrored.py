@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import kafka
 import kafka.errors
-from confluent_kafka import Consumer, IsolationLevel, Producer
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from cutover import wiring
@@ -68,10 +68,6 @@ class MirroredPair:
         """Start a worker; it is the caller's to stop or kill."""
         return EngineProcess.start("mirror", self.configuration)
 
-    def positions(self) -> dict[int, int]:
-        """What the mirror has committed, once nothing is pending: while it is busy that may be long."""
-        return committed_positions(self._position_reader, self.origin)
-
     def ends(self) -> dict[int, int]:
         """Where the origin ends."""
         return end_offsets(self.admin, self.origin, IsolationLevel.READ_COMMITTED)
@@ -90,11 +86,20 @@ class MirroredPair:
         """Wait until everything that is on the origin now is committed; raises what ended the worker."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         wanted = self.ends()
-        while (now := self.positions()) != wanted:
-            for _ in by.events(_PAUSE_SECONDS):
-                pass
+        lanes: list[str] = []
+        while (now := self.positions_if_stable()) != wanted:
+            lanes += [f"{each.lane} {each.change} {each.reason}" for each in by.events(_PAUSE_SECONDS) if isinstance(each, LaneChange)]
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{now} committed, {wanted} wanted; {by.stderr_tail()}")
+                raise TimeoutError(f"{now or 'pending positions'} instead of {wanted}; lanes: {lanes[-10:]}; {by.stderr_tail()}")
+
+    def positions_if_stable(self) -> dict[int, int] | None:
+        """What the mirror has committed; None while a transaction that changes it is pending."""
+        try:
+            return committed_positions(self._position_reader, self.origin, seconds=1.0)
+        except KafkaException as pending:
+            if pending.args[0].code() != KafkaError._TIMED_OUT:
+                raise
+            return None
 
     def verdict(self) -> Verdict:
         """The judge's word."""
