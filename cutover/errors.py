@@ -566,3 +566,17 @@ class TransactionExpired(Refused):
 
     id = "CUT-ENG-008"
     advice = "Run the command again."
+
+
+class TranslationsDiffer(Violation):
+    """The engine and the second derivation translate the same positions differently."""
+
+    id = "CUT-POS-004"
+    advice = "Let no group go on either vector: keep both topics and report the partitions named above; one of the two searches is wrong."
+
+
+class PositionsUnreadable(PlanWrong):
+    """The positions on the command line, or in the file it names, cannot be read."""
+
+    id = "CUT-POS-005"
+    advice = "Write 0=1200,1=980 or a file of topic,partition,offset lines, as kafka-consumer-groups --export writes it."
