@@ -3,6 +3,7 @@
 The only write here is `create_follower`, which is called when the operator asked for it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -83,9 +84,13 @@ def standing(cluster: Cluster, pair: Pair, run: Run, start: Start) -> Standing:
 
 def committed_positions(cluster: Cluster, pair: Pair, run: Run) -> dict[int, int]:
     """The run's positions on the origin, of the partitions where one is known now."""
+    return {partition: each.offset for partition, each in _positions(cluster, pair, run).items()}
+
+
+def _positions(cluster: Cluster, pair: Pair, run: Run) -> dict[int, Committed]:
     partitions = [TopicPartition(pair.origin.name, number) for number in range(pair.origin.partitions)]
     told = cluster.committed([run.group], partitions, timeout_seconds=ASK_SECONDS)[run.group]
-    return {where.partition: each.offset for where, each in told.items() if isinstance(each, Committed)}
+    return {where.partition: each for where, each in told.items() if isinstance(each, Committed)}
 
 
 def choose_lanes(cluster: Cluster, pair: Pair, run: Run, wanted: int | None) -> int:
@@ -93,14 +98,8 @@ def choose_lanes(cluster: Cluster, pair: Pair, run: Run, wanted: int | None) -> 
 
     Lanes are fixed for the life of a group: a former holder is fenced by its transactional id, and another count has others.
     """
-    default = min(pair.origin.partitions, DEFAULT_LANES)
-    begun = committed_positions(cluster, pair, run)
-    if not begun:
-        return wanted or default
-    lanes = [run.lane_of(name) for name in cluster.transactions(timeout_seconds=ASK_SECONDS)]
-    known = max((lane + 1 for lane in lanes if lane is not None), default=0)
-    complete = len(begun) == pair.origin.partitions
-    if wanted and known and (wanted < known or (complete and wanted != known)):
+    known = _begun_with(cluster, pair, run)
+    if known and wanted not in {None, known}:
         raise LanesDiffer(
             f"the run {run.name} was begun with {known} lanes, not {wanted}",
             why="A dead worker is fenced by the transactional id of its lane; with another number of lanes it would not be.",
@@ -108,7 +107,19 @@ def choose_lanes(cluster: Cluster, pair: Pair, run: Run, wanted: int | None) -> 
             lanes=known,
             wanted=wanted,
         )
-    return wanted or max(known, default if not complete else 1)
+    return known or wanted or min(pair.origin.partitions, DEFAULT_LANES)
+
+
+def _begun_with(cluster: Cluster, pair: Pair, run: Run) -> int:
+    """The number of lanes in the run's marks, which are the metadata of its positions; 0 when there are none."""
+    for each in _positions(cluster, pair, run).values():
+        try:
+            mark = json.loads(each.metadata)
+        except ValueError:
+            continue  # not ours: the engine names whose position it is
+        if isinstance(mark, dict) and isinstance(mark.get("l"), int):
+            return int(mark["l"])
+    return 0
 
 
 def _starting_offsets(

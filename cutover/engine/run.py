@@ -34,11 +34,6 @@ class Run:
         """The transactional id of a lane."""
         return f"{self.group}.{lane}"
 
-    def lane_of(self, transactional_id: str) -> int | None:
-        """The lane that a transactional id belongs to; None when it is not of this run and epoch."""
-        prefix, _, number = transactional_id.rpartition(".")
-        return int(number) if prefix == self.group and number.isdigit() else None
-
 
 def default_name(origin: str, follower: str) -> str:
     """The name of a run that was given none; a topic name is at most 249 characters, a run's is shorter."""

@@ -254,7 +254,8 @@ func (l *lane) positions(next *load, producer int64) []transaction.Position {
 		if !slices.Contains(l.producers[p], producer) {
 			l.producers[p] = append(l.producers[p], producer)
 		}
-		mark := position.Mark{Run: l.config.RunID, Epoch: l.config.Epoch, Start: l.starts[p], From: read.from, Producers: l.producers[p]}
+		mark := position.Mark{Run: l.config.RunID, Epoch: l.config.Epoch, Start: l.starts[p], From: read.from,
+			Lanes: l.config.Lanes, Producers: l.producers[p]}
 		positions = append(positions, transaction.Position{Partition: p, Offset: read.next, Metadata: mark.String()})
 	}
 	return positions

@@ -103,6 +103,10 @@ func committedOf(ctx context.Context, client *kgo.Client, config wire.Mirror, pa
 				return nil, wire.Faultf("foreign_positions", "group %s has a position on partition %d of %s that is not of this run", config.Group, p, config.Origin.Name).
 					With(map[string]any{"partition": p})
 			}
+			if mark.Lanes != config.Lanes {
+				return nil, wire.Faultf("lanes_differ", "the run was begun with %d lanes, not %d", mark.Lanes, config.Lanes).
+					With(map[string]any{"lanes": mark.Lanes, "wanted": config.Lanes})
+			}
 			pasts[p] = past{committed: &one.Offset, mark: mark}
 		}
 	}

@@ -14,6 +14,7 @@ type Mark struct {
 	Epoch     uint32     `json:"e"`
 	Start     int64      `json:"a"` // where the epoch began on this partition
 	From      int64      `json:"f"` // first origin offset that the last transaction read here
+	Lanes     int32      `json:"l"` // of the run: a former holder is fenced by its lane's transactional id, so the count is fixed
 	Producers []int64    `json:"p"` // ids of the lane's producers, oldest first; the last one wrote this
 }
 

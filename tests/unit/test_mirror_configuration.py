@@ -90,16 +90,10 @@ def test_a_run_is_named_alike_on_every_host() -> None:
     assert run.run_id == hashlib.sha256(b"orders--orders.v2|AAAAAAAAAAAAAAAAAAAAAA|AAAAAAAAAAAAAAAAAAAAAQ").hexdigest()[:16]
     assert run.group == "cutover.orders--orders.v2.0"
     assert run.transactional_id(3) == "cutover.orders--orders.v2.0.3"
-    assert run.lane_of(run.transactional_id(3)) == 3
 
 
 def test_another_topic_of_the_same_name_is_another_run() -> None:
     assert Run.of("r", "a", "b").run_id != Run.of("r", "a", "c").run_id
-
-
-@pytest.mark.parametrize("other", ["cutover.r.1.3", "cutover.r.0", "cutover.rr.0.3", "cutover.r.0.x", "payments"])
-def test_the_transactional_id_of_something_else_has_no_lane(other: str) -> None:
-    assert Run.of("r", "a", "b").lane_of(other) is None
 
 
 @pytest.mark.parametrize("name", ["", "one two", "a" * 121, "a/b"])

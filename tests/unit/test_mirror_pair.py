@@ -35,8 +35,8 @@ def run_of(pair: Pair) -> Run:
     return Run.of("r", pair.origin.id, pair.follower.id)
 
 
-def commit(twin: Twin, pair: Pair, positions: dict[int, int]) -> None:
-    twin.alter_offsets(run_of(pair).group, {TopicPartition("orders", p): Committed(offset) for p, offset in positions.items()})
+def commit(twin: Twin, pair: Pair, positions: dict[int, int], metadata: str = "") -> None:
+    twin.alter_offsets(run_of(pair).group, {TopicPartition("orders", p): Committed(offset, metadata) for p, offset in positions.items()})
 
 
 def test_a_pair_that_fits_needs_no_note(twin: Twin) -> None:
@@ -112,8 +112,7 @@ def test_lanes_are_four_or_as_many_as_there_are_partitions(twin: Twin) -> None:
 
 def test_a_run_keeps_the_lanes_that_it_was_begun_with(twin: Twin) -> None:
     pair = look(twin)
-    commit(twin, pair, {0: 2, 1: 0})
-    twin.producer(run_of(pair).transactional_id(0))
+    commit(twin, pair, {0: 2, 1: 0}, metadata='{"l": 1}')
     assert pairs.choose_lanes(twin, pair, run_of(pair), None) == 1
     with pytest.raises(errors.LanesDiffer, match="begun with 1 lanes, not 2"):
         pairs.choose_lanes(twin, pair, run_of(pair), 2)
