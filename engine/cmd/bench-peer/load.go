@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	batchBytes  = 256 << 10
+	distinct    = 4096 // values made before the clock runs
+	randomShare = 3    // one byte in three is random, so that lz4 has something to do and something to gain
+	fetchBytes  = 4 << 20
+)
+
+// values are made beforehand: a generator in the loop would be what is measured.
+func values(size int) [][]byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	words := []byte(`{"order":"pending","currency":"CAD","lines":[{"sku":"`)
+	made := make([][]byte, distinct)
+	for i := range made {
+		made[i] = make([]byte, size)
+		for at := range made[i] {
+			made[i][at] = words[at%len(words)]
+			if at%randomShare == 0 {
+				made[i][at] = byte(random.Uint32())
+			}
+		}
+	}
+	return made
+}
+
+// key has 20 bytes.
+func key(number int64) []byte { return fmt.Appendf(nil, "key-%016d", number) }
+
+func compression(name string) kgo.CompressionCodec {
+	if name == "lz4" {
+		return kgo.Lz4Compression()
+	}
+	return kgo.NoCompression()
+}
+
+// Plain is what a plain producer or consumer did; seconds are from its first request for records to its last.
+type Plain struct {
+	Records int64   `json:"records"`
+	Seconds float64 `json:"seconds"`
+}
+
+// produce writes records as fast as the library can: idempotent, acks=all.
+func produce(ctx context.Context, a asked) (any, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.bootstrap), kgo.DefaultProduceTopic(a.topic), kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchMaxBytes(batchBytes), kgo.ProducerBatchCompression(compression(a.codec)), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MaxBufferedRecords(50_000), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return nil, err
+	}
+	pool, keys := values(a.valueBytes), make([][]byte, min(a.keys, a.records))
+	for i := range keys {
+		keys[i] = key(int64(i))
+	}
+	var refused atomic.Pointer[error]
+	began := time.Now()
+	for i := range a.records {
+		record := &kgo.Record{Key: keys[i%int64(len(keys))], Value: pool[i%distinct]}
+		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+			if err != nil {
+				refused.CompareAndSwap(nil, &err)
+			}
+		})
+	}
+	if err := client.Flush(ctx); err != nil {
+		return nil, err
+	}
+	if first := refused.Load(); first != nil {
+		return nil, *first
+	}
+	return Plain{a.records, time.Since(began).Seconds()}, nil
+}
+
+// consume reads a topic from its beginning as fast as the library can.
+func consume(ctx context.Context, a asked) (any, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.bootstrap), kgo.ConsumeTopics(a.topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(fetchBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return nil, err
+	}
+	began, read := time.Now(), int64(0)
+	for read < a.records {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return nil, err
+		}
+		read += int64(fetches.NumRecords())
+	}
+	return Plain{read, time.Since(began).Seconds()}, nil
+}
