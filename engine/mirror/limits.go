@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,12 +16,14 @@ import (
 type limits struct {
 	records *rate.Limiter
 	bytes   *rate.Limiter
+	typical atomic.Int64 // bytes of a record, as last fetched
 	mu      sync.Mutex
 	resumed chan struct{} // closed while not paused
 }
 
 func newLimits(of wire.Rate) *limits {
 	l := &limits{records: rate.NewLimiter(rate.Inf, 1), bytes: rate.NewLimiter(rate.Inf, 1), resumed: make(chan struct{})}
+	l.typical.Store(1000)
 	close(l.resumed)
 	l.set(of)
 	return l
@@ -81,10 +84,13 @@ func (l *limits) unpaused(ctx context.Context, say func(string)) bool {
 
 // slice is how many records to take at once, so that a limited lane never overshoots by more than a slice.
 func (l *limits) slice(most int) int {
-	if l.records.Limit() == rate.Inf {
-		return most
+	if l.records.Limit() != rate.Inf {
+		most = min(most, l.records.Burst())
 	}
-	return min(most, max(1, l.records.Burst()))
+	if l.bytes.Limit() != rate.Inf {
+		most = min(most, l.bytes.Burst()/int(max(1, l.typical.Load())))
+	}
+	return max(1, most)
 }
 
 // wait holds back what was fetched until the limits let it pass.
@@ -94,6 +100,7 @@ func (l *limits) wait(ctx context.Context, fetched kgo.Fetches, say func(string)
 	}
 	size := 0
 	fetched.EachRecord(func(record *kgo.Record) { size += roughSize(record) })
+	l.typical.Store(int64(size / max(1, fetched.NumRecords())))
 	began := time.Now()
 	spend(ctx, l.records, fetched.NumRecords())
 	spend(ctx, l.bytes, size)
