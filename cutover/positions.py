@@ -16,7 +16,7 @@ from cutover.ports import Reader
 PROVENANCE_KEY = "_cutover"
 _PROVENANCE = struct.Struct(">B8sIiq")
 _PROVENANCE_VERSION = 1
-WINDOW_OFFSETS = 1_000
+WINDOW_OFFSETS = 4_000
 WIDEST_WINDOW_OFFSETS = 64_000
 
 Span = tuple[int, int]

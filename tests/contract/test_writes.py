@@ -1,19 +1,20 @@
 """What Positions and ControlLog promise: all or nothing, visible on return, refused to a deposed holder.
 
-The twin's writer is held to it here; the engine's is added to WRITERS where it is wired.
+The twin's writer and the engine's are held to it alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Protocol
 
 import pytest
 
+from cutover.connection import Connection
+from cutover.engine.control import Control
 from cutover.errors import ProducerFenced, UnknownTopic
 from cutover.model import Committed, ControlRecord, GroupType, Isolation, TopicPartition
 from cutover.ports import ControlLog, Positions
 from cutover.twin import Twin, TwinWriter
-from tests.conftest import WaitUntil
-from tests.contract.actors import TwinActors
 from tests.contract.conftest import World
 
 
@@ -23,18 +24,16 @@ class Writer(Positions, ControlLog, Protocol): ...
 MakeWriter = Callable[[], Writer]
 
 
-def twin_writers(wait_until: WaitUntil) -> tuple[World, MakeWriter]:
-    twin = Twin(seed=7)
-    return World(twin, twin, TwinActors(twin), wait_until, real=False), lambda: TwinWriter(twin)
-
-
-WRITERS = [pytest.param(twin_writers, id="twin")]
-
-
-@pytest.fixture(params=WRITERS)
-def driven(request: pytest.FixtureRequest, wait_until: WaitUntil) -> tuple[World, MakeWriter]:
-    made: tuple[World, MakeWriter] = request.param(wait_until)
-    return made
+@pytest.fixture
+def driven(world: World, request: pytest.FixtureRequest) -> Iterator[tuple[World, MakeWriter]]:
+    """A world and what makes writers of one transactional id in it; the engine's processes end with the test."""
+    twin = world.cluster
+    if isinstance(twin, Twin):
+        yield world, lambda: TwinWriter(twin)
+        return
+    connection, name = Connection.load(bootstrap=request.getfixturevalue("bootstrap")), world.name("driver")
+    with ExitStack() as processes:
+        yield world, lambda: processes.enter_context(Control(connection, world.cluster, transactional_id=name))
 
 
 @pytest.mark.parametrize("kind", [GroupType.CLASSIC, GroupType.CONSUMER])
