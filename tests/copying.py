@@ -101,7 +101,7 @@ class Copying:
         return until or end_offsets(self.bootstrap, self.origin, self.origins)
 
     def _transaction(self, records: Sequence[Mirrored], ends: dict[int, int] | None) -> None:
-        producer = self._lane()
+        producer = self.producer()
         producer.begin_transaction()
         for each in records:
             headers: list[tuple[str, str | bytes | None]] = [*each.headers, (PROVENANCE, self.provenance(each.origin))]
@@ -115,7 +115,8 @@ class Copying:
             self.positions |= ends
         producer.commit_transaction(30)
 
-    def _lane(self) -> Producer:
+    def producer(self) -> Producer:
+        """The lane's own producer."""
         if self._producer is None:
             name = f"{self.group}.0"
             self._producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": name, "compression.type": "lz4"})

@@ -112,6 +112,11 @@ type session struct {
 
 // run judges once, or window after window until it is stopped.
 func (s *session) run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.to.Connected():
+	}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

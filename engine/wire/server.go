@@ -209,6 +209,9 @@ func (s *Server) Close() {
 	s.net.Close()
 }
 
+// Connected is closed as soon as somebody has connected: an event before that is heard by nobody.
+func (s *Server) Connected() <-chan struct{} { return s.connected }
+
 // Announce tells the parent, on its pipe, that the socket can be connected to.
 func Announce(to io.Writer) {
 	_, _ = io.WriteString(to, "{\"event\":\"listening\"}\n")
