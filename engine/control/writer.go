@@ -136,7 +136,7 @@ func (w *writer) end(ctx context.Context) error {
 	}
 	err := w.session.End(ctx, true)
 	switch {
-	case errors.Is(err, transaction.ErrFenced):
+	case errors.Is(err, transaction.ErrFenced), errors.Is(err, kerr.InvalidTxnState), errors.Is(err, kerr.InvalidProducerIDMapping):
 		return w.notDone(err)
 	case err != nil:
 		w.doubtful = true
@@ -154,6 +154,9 @@ func (w *writer) notDone(err error) error {
 	w.doubtful = true
 	var fault *wire.Fault
 	switch {
+	case w.expired():
+		return wire.Faultf("transaction_expired", "positions were pending for %s, above the timeout of %d ms, and were aborted",
+			time.Since(w.openedAt).Round(time.Millisecond), w.config.TransactionTimeoutMs)
 	case errors.Is(err, transaction.ErrFenced):
 		w.deposed = true
 		return w.fenced()
@@ -167,11 +170,11 @@ func (w *writer) notDone(err error) error {
 	return connect.Unreachable(err).(*wire.Fault).With(map[string]any{"written": false})
 }
 
+func (w *writer) expired() bool {
+	return w.pending != nil && time.Since(w.openedAt) > time.Duration(w.config.TransactionTimeoutMs)*time.Millisecond
+}
+
 func (w *writer) fenced() error {
-	if age := time.Since(w.openedAt); !w.openedAt.IsZero() && age > time.Duration(w.config.TransactionTimeoutMs)*time.Millisecond && w.pending != nil {
-		return wire.Faultf("transaction_expired", "the transaction was open for %s, above its timeout of %d ms: it was aborted, and this process can write no more",
-			age.Round(time.Millisecond), w.config.TransactionTimeoutMs)
-	}
 	return wire.Faultf("fenced", "the transactional id %s was taken by another process: this one writes no more", w.config.TransactionalID).
 		With(map[string]any{"transactional_id": w.config.TransactionalID})
 }

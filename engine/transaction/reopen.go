@@ -28,12 +28,47 @@ func Reopen(ctx context.Context, to wire.Connection, cluster connect.Cluster, cl
 		Client: client, id: old.id, timeoutMs: old.timeoutMs, separate: old.separate, broken: broken,
 		sequences: map[int32]int32{}, added: map[int32]bool{},
 	}
-	if err = session.initialize(ctx, old.producer, old.epoch); err != nil {
+	if err = session.resume(ctx, old.producer, old.epoch); err != nil {
 		client.Close()
 		return nil, err
 	}
 	broken.count.Store(0)
 	return session, nil
+}
+
+// resume takes over from an own session of this producer id and epoch, and from nobody else.
+func (s *Session) resume(ctx context.Context, producer int64, epoch int16) error {
+	s.producer, s.epoch = producer, epoch
+	if err := s.notTaken(ctx); err != nil {
+		return err
+	}
+	if !s.separate {
+		// Left to InitProducerId, the coordinator would end an open transaction under an epoch of its own and then refuse ours.
+		if err := s.End(ctx, false); err != nil && !errors.Is(err, kerr.InvalidTxnState) {
+			return err
+		}
+	}
+	return s.initialize(ctx, producer, epoch)
+}
+
+// notTaken looks first whether a transaction of somebody else is open: InitProducerId would abort it even though it
+// refuses the stale epoch afterwards.
+func (s *Session) notTaken(ctx context.Context) error {
+	request := kmsg.NewPtrDescribeTransactionsRequest()
+	request.TransactionalIDs = []string{s.id}
+	answer, err := request.RequestWith(ctx, s.Client)
+	if err != nil {
+		return fmt.Errorf("DescribeTransactions: %w", err)
+	}
+	for _, one := range answer.TransactionStates {
+		if err := kerr.ErrorForCode(one.ErrorCode); err != nil {
+			return s.refused(fmt.Errorf("DescribeTransactions: %w", err), "")
+		}
+		if one.State == "Ongoing" && (one.ProducerID != s.producer || one.ProducerEpoch != s.epoch) {
+			return fmt.Errorf("%w: its transaction is open", ErrFenced)
+		}
+	}
+	return nil
 }
 
 // Fence ends the open transaction of a transactional id and shuts its holder out; it returns the id and epoch that are
