@@ -39,7 +39,9 @@ class MirroredPair:
     configuration: MirrorConfiguration
 
     @classmethod
-    def create(cls, proxied: ProxiedKafka, proxy_bootstrap: str, *, partitions: int = 2, lanes: int = 1) -> Self:
+    def create(
+        cls, proxied: ProxiedKafka, proxy_bootstrap: str, *, partitions: int = 2, lanes: int = 1, transaction_timeout_ms: int = 10_000
+    ) -> Self:
         """Create both topics, the follower with twice the partitions, and prepare the mirror as `cutover mirror` does."""
         name = uuid.uuid4().hex[:10]
         proxied.create_topics({f"s-{name}": partitions})
@@ -48,7 +50,10 @@ class MirroredPair:
         with wiring.cluster(direct) as cluster:
             prepared = prepare(cluster, direct, Wanted(f"s-{name}", f"t-{name}", "murmur2", run=name, lanes=lanes))
         through_proxy = Connection.of({"bootstrap.servers": proxy_bootstrap}).engine()
-        return cls(proxied, prepared.configuration.model_copy(update={"connection": through_proxy}))
+        return cls(
+            proxied,
+            prepared.configuration.model_copy(update={"connection": through_proxy, "transaction_timeout_ms": transaction_timeout_ms}),
+        )
 
     @cached_property
     def admin(self) -> AdminClient:
