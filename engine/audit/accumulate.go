@@ -76,7 +76,7 @@ func (s *originSide) judge(record *scan.Record) {
 	}
 	s.found.count(OffHash, func() Sample {
 		return Sample{
-			Origin: s.shower().place(s.config.Origin, s.partition, record), Expected: &home,
+			Origin: s.shower().place(s.config.Origin, s.partition, record), Expected: new(home),
 			Why: fmt.Sprintf("%s puts this key into partition %d of %d", s.config.Partitioner, home, s.rules.origins),
 		}
 	})
@@ -139,7 +139,7 @@ func (s *followerSide) Take(record *scan.Record) error {
 	if expected := s.rules.follower(record, p, o); expected != s.partition {
 		s.foundAtOnce.count(Misplaced, func() Sample {
 			made := s.sample(record, origin, true, fmt.Sprintf("%s puts this record into partition %d of %d", s.config.Partitioner, expected, s.rules.followers))
-			made.Expected = &expected
+			made.Expected = new(expected)
 			return made
 		})
 	}
@@ -186,7 +186,7 @@ func (s *followerSide) foreign(record *scan.Record, origin provenance.Origin, is
 	case !is:
 		return "a lane wrote it without provenance"
 	case origin.Run != [8]byte(s.config.RunID) || origin.Epoch != s.config.Epoch:
-		return fmt.Sprintf("its provenance is of run %x, epoch %d", origin.Run[:], origin.Epoch)
+		return fmt.Sprintf("its provenance is of run %x, epoch %d", wire.RunID(origin.Run), origin.Epoch)
 	case origin.Partition < 0 || origin.Partition >= s.rules.origins:
 		return fmt.Sprintf("its provenance names partition %d of %d", origin.Partition, s.rules.origins)
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +18,14 @@ import (
 	"cutover/engine/wire"
 )
 
-const defaultSamples = 10
+const (
+	defaultSamples = 10
+	heapLimitBytes = 128 << 20 // the runtime collects harder as it comes near this; answers of brokers are garbage at once
+)
 
 // Run is the whole life of one process of this role.
 func Run(ctx context.Context, config wire.Audit, to *wire.Server, version string) error {
+	debug.SetMemoryLimit(heapLimitBytes)
 	if err := complete(&config); err != nil {
 		return err
 	}

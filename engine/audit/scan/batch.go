@@ -73,11 +73,15 @@ func (b *batch) isControl() bool       { return b.attributes&control != 0 }
 func (b *batch) isTransactional() bool { return b.attributes&transactional != 0 }
 func (b *batch) logAppendTime() bool   { return b.attributes&logAppendBit != 0 }
 
-// open verifies the checksum and gives the records uncompressed.
-func (b *batch) open(with kgo.Decompressor) ([]byte, error) {
+func (b *batch) verify() error {
 	if crc32.Checksum(b.checked, castagnoli) != b.crc {
-		return nil, fmt.Errorf("the checksum of the batch at offset %d is wrong", b.first)
+		return fmt.Errorf("the checksum of the batch at offset %d is wrong", b.first)
 	}
+	return nil
+}
+
+// open gives the records uncompressed.
+func (b *batch) open(with kgo.Decompressor) ([]byte, error) {
 	codec := kgo.CompressionCodecType(b.attributes & codecBits)
 	if codec == 0 {
 		return b.payload, nil

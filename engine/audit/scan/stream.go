@@ -221,6 +221,9 @@ func (r *Reader) decode(p *piece) error {
 }
 
 func (r *Reader) decodeBatch(next *batch, p *piece, take func(*Record) error) error {
+	if err := next.verify(); err != nil {
+		return err
+	}
 	if next.isControl() {
 		abort, err := next.isAbort()
 		if abort {
