@@ -1,7 +1,8 @@
 """The second derivation of positions: DESIGN 6.1 once more, in another language, over another client, by another search.
 
 Pure, over a Reader. It finds what the engine's `translate` finds (or shows that one of the two is wrong), by bisecting one
-pair of partitions at a time, without guesses. It takes a record's provenance at its word: librdkafka does not tell who wrote it.
+pair of partitions at a time. Hints say where to look first; what is found rests on records alone, whatever the hints. It takes
+a record's provenance at its word: librdkafka does not tell who wrote it.
 """
 
 import struct
@@ -16,7 +17,7 @@ from cutover.ports import Reader
 PROVENANCE_KEY = "_cutover"
 _PROVENANCE = struct.Struct(">B8sIiq")
 _PROVENANCE_VERSION = 1
-WINDOW_OFFSETS = 4_000
+WINDOW_OFFSETS = 500
 WIDEST_WINDOW_OFFSETS = 64_000
 
 Span = tuple[int, int]
@@ -88,10 +89,12 @@ def to_follower(
     unread: Mapping[int, int],
     spans: Mapping[int, Span],
     *,
+    hints: Mapping[int, int] | None = None,
     window_offsets: int = WINDOW_OFFSETS,
 ) -> dict[int, int]:
     """Per follower partition the first record whose origin is unread (at or past `unread` of its partition), else the span's end."""
-    return _together(mirrored, {q: _first_unread(lineage.parents(q), unread, span, window_offsets) for q, span in spans.items()})
+    first = {q: (hints or {}).get(q, sum(span) // 2) for q, span in spans.items()}
+    return _together(mirrored, {q: _first_unread(lineage.parents(q), unread, span, window_offsets, first[q]) for q, span in spans.items()})
 
 
 def to_origin(
@@ -143,41 +146,39 @@ def _together(mirrored: Mirrored, searches: Mapping[int, Search[Outcome]]) -> di
     return outcomes
 
 
-def _first_unread(parents: Iterable[int], unread: Mapping[int, int], span: Span, window: int) -> Search[int]:
+def _first_unread(parents: Iterable[int], unread: Mapping[int, int], span: Span, window: int, hint: int) -> Search[int]:
     """The first unread record of any parent: bisect for one parent after the other, each below what was found before."""
     begin, end = span
     waiting, known = list(parents), set(parents)
     while waiting:
         parent = waiting.pop(0)
         strangers: set[int] = set()
-        end = yield from _first_unread_of(parent, unread[parent], (begin, end), window, strangers)
+        end = yield from _first_unread_of(parent, unread[parent], (begin, end), window, hint, strangers)
         waiting += sorted(strangers - known)  # keys off their hash partition: whoever is met is asked about too
         known |= strangers
     return end
 
 
-def _first_unread_of(parent: int, bound: int, span: Span, window: int, met: set[int]) -> Search[int]:
-    """Everything of the parent below `low` is read; nothing of it at [high, end) that would come first is unread but `found`."""
+def _first_unread_of(parent: int, bound: int, span: Span, window: int, hint: int, met: set[int]) -> Search[int]:
+    """Everything of the parent below `low` is read; the first unread one lies at [low, high), or else it is `found`."""
     low, high = span
-    found = high
+    found, look = high, hint - window // 2
     while low < high:
-        middle = (low + high) // 2
-        after, width = middle, window
+        begin = after = min(max(look, low), high - 1)
         ours: list[Counterpart] = []
         while not ours and after < high:
-            records = yield after, min(after + width, high)
+            until = min(after + window, high)
+            records = yield after, until
             met |= {each.partition for each in records}
             ours = [each for each in records if each.partition == parent]
-            after, width = after + width, min(2 * width, WIDEST_WINDOW_OFFSETS)
-        reads = [each.at for each in ours if each.offset < bound]
-        if reads:
-            low = reads[-1] + 1
-        if len(reads) < len(ours):
-            found = ours[len(reads)].at
-        if not reads:
-            high = middle
-        elif len(reads) < len(ours):
+            after, window = until, min(window if ours else 2 * window, WIDEST_WINDOW_OFFSETS)
+        reads = sum(each.offset < bound for each in ours)
+        if reads < len(ours):
+            found = ours[reads].at
+        if 0 < reads < len(ours):
             return found
+        low, high = (after, high) if reads else (low, begin)
+        look = (low + high) // 2
     return found
 
 

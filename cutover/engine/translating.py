@@ -101,7 +101,7 @@ def require_equal(cluster: Cluster, reader: Reader, epoch: Epoch, direction: Dir
     lineage = Lineage(epoch.origin.partitions, epoch.follower.partitions)
     if direction == "origin_to_follower":
         spans = {q: (translation.begins[q], end) for q, end in translation.ends.items()}
-        derived = second.to_follower(log, lineage, translation.given, spans)
+        derived = second.to_follower(log, lineage, translation.given, spans, hints=translation.positions)
         if translation.final:
             _require_final(reader, epoch, translation)
     else:

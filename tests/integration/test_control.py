@@ -100,7 +100,7 @@ def test_a_members_commit_made_while_ours_is_pending_wins(
     member.commit({where: Committed(20)})
     written = control.finish_positions(where.topic, commit=True)
     assert written is not None
-    assert (written.positions[where].offset, written.superseded) == (20, {where})
+    assert (written.positions[where].offset, written.superseded) == (20, frozenset({where}))
     now = committed(cluster, group, where)
     assert isinstance(now, Committed)  # librdkafka ends metadata with a NUL, so offsets alone are compared
     assert now.offset == 20

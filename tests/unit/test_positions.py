@@ -62,7 +62,8 @@ def vectors(data: st.DataObject, ends: Mapping[int, int]) -> dict[int, int]:
 def test_to_follower_equals_a_full_scan(data: st.DataObject, layout: Layout, window: int) -> None:
     unread = vectors(data, layout.origin_ends)
     spans = {q: (begin, layout.ends[q]) for q, begin in vectors(data, layout.ends).items()}
-    derived = positions.to_follower(layout, layout.lineage, unread, spans, window_offsets=window)
+    hints = vectors(data, layout.ends)
+    derived = positions.to_follower(layout, layout.lineage, unread, spans, hints=hints, window_offsets=window)
     for q, (begin, end) in spans.items():
         assert derived[q] == next((each.at for each in layout.logs[q] if each.at >= begin and each.offset >= unread[each.partition]), end)
 
