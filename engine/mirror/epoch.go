@@ -8,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"cutover/engine/offsets"
 	"cutover/engine/wire"
 )
 
@@ -27,14 +26,11 @@ func stillOurs(ctx context.Context, client *kgo.Client, config wire.Mirror) erro
 	if config.ControlTopic == "" {
 		return nil
 	}
-	ends, err := offsets.Stable(ctx, client, config.ControlTopic)
+	// To its settled end: a record that ends the epoch may be there and still be pending.
+	begins, ends, err := settledRange(ctx, client, config.ControlTopic, []int32{0}, config.TransactionTimeoutMs)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) || err == nil && len(ends) != 1 {
 		return wire.Faultf("control_unreadable", "control topic %s is missing or has not one partition", config.ControlTopic)
 	}
-	if err != nil {
-		return err
-	}
-	begins, err := offsets.Begin(ctx, client, config.ControlTopic)
 	if err != nil {
 		return err
 	}

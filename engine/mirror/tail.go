@@ -25,6 +25,7 @@ const (
 	tailFetch   = 1 << 20 // bytes asked for at once when reading back
 
 	readPatience = 15 * time.Second // for more records of a range that is known to be there
+	abortLooks   = 10 * time.Second // between a coordinator's looks for transactions that took too long
 )
 
 // found is what recovery established: where to go on and what to leave out on the way.
@@ -179,7 +180,11 @@ func lastTransaction(ctx context.Context, client *kgo.Client, config wire.Mirror
 
 // tails reads back each follower partition until the last transaction and everything after it must have been seen.
 func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past, pairs map[pairKey]bool) (map[pairKey][]int64, error) {
-	begins, ends, err := settledRange(ctx, client, l.config, pairs)
+	var followers []int32
+	for pair := range pairs {
+		followers = append(followers, pair.follower)
+	}
+	begins, ends, err := settledRange(ctx, client, l.config.Follower.Name, followers, l.config.TransactionTimeoutMs)
 	if err != nil {
 		return nil, err
 	}
@@ -242,26 +247,27 @@ func readTail(ctx context.Context, l *lane, ranges map[int32]span) (map[pairKey]
 	return seen, err
 }
 
-// settledRange waits until nothing is undecided where the lane's records may be, so that all that was committed can be read.
-func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror, pairs map[pairKey]bool) (begins, ends wire.Offsets, err error) {
-	if begins, err = offsets.Begin(ctx, client, config.Follower.Name); err != nil {
+// settledRange waits until nothing that was in these partitions when it began is undecided, so that all that was
+// committed can be read.
+func settledRange(ctx context.Context, client *kgo.Client, topic string, partitions []int32, timeoutMs int32) (begins, ends wire.Offsets, err error) {
+	if begins, err = offsets.Begin(ctx, client, topic); err != nil {
 		return nil, nil, err
 	}
-	high, err := offsets.High(ctx, client, config.Follower.Name)
+	high, err := offsets.High(ctx, client, topic)
 	if err != nil {
 		return nil, nil, err
 	}
-	deadline := time.Now().Add(3 * time.Duration(config.TransactionTimeoutMs) * time.Millisecond)
+	deadline := time.Now().Add(abortLooks + 3*time.Duration(timeoutMs)*time.Millisecond)
 	for {
-		if ends, err = offsets.Stable(ctx, client, config.Follower.Name); err != nil {
+		if ends, err = offsets.Stable(ctx, client, topic); err != nil {
 			return nil, nil, err
 		}
-		behind := undecided(ends, high, pairs)
+		behind := undecided(ends, high, partitions)
 		if behind < 0 {
 			return begins, ends, nil
 		}
 		if time.Now().After(deadline) {
-			return nil, nil, wire.Faultf("hanging_transaction", "a transaction on partition %d of %s stays open, so its end cannot be read", behind, config.Follower.Name).
+			return nil, nil, wire.Faultf("hanging_transaction", "a transaction on partition %d of %s stays open, so its end cannot be read", behind, topic).
 				With(map[string]any{"partition": behind, "stable": ends[behind], "high": high[behind]})
 		}
 		sleep(ctx, 5*time.Millisecond)
@@ -271,10 +277,10 @@ func settledRange(ctx context.Context, client *kgo.Client, config wire.Mirror, p
 	}
 }
 
-func undecided(stable, high wire.Offsets, pairs map[pairKey]bool) int32 {
-	for pair := range pairs {
-		if stable[pair.follower] < high[pair.follower] {
-			return pair.follower
+func undecided(stable, high wire.Offsets, partitions []int32) int32 {
+	for _, p := range partitions {
+		if stable[p] < high[p] {
+			return p
 		}
 	}
 	return -1
