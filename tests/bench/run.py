@@ -49,7 +49,7 @@ def measure(size: Size, subjects: tuple[str, ...]) -> Results:
             copies(ground, size, found)
         if "latency" in subjects:
             say(f"latency at {latency.PER_SECOND:,} records/s for {size.latency_seconds:g} s")
-            found.latency = latency.added(ground, size.latency_seconds, warm_up=min(5, size.latency_seconds))
+            found.latency = latency.added(ground, size.latency_seconds, warm_up=min(10, size.latency_seconds))
         if "memory" in subjects:
             backlogs(ground, size, found)
     return found
