@@ -100,6 +100,7 @@ type followerSide struct {
 	interleaved  bool    // something of this window stands behind it
 	foundAtOnce  *findings
 	recordsLater int64
+	newcomers    map[int64]*newcomer
 }
 
 func newFollowerSide(t *terms, partition int32) *followerSide {
@@ -117,7 +118,7 @@ func (s *followerSide) turn() {
 		}
 	}
 	clear(s.unproved)
-	s.firstLater, s.interleaved, s.recordsLater = -1, false, 0
+	s.firstLater, s.interleaved, s.recordsLater, s.newcomers = -1, false, 0, nil
 	s.foundAtOnce = newFindings(s.config.Samples)
 }
 
@@ -126,6 +127,9 @@ func (s *followerSide) Take(record *scan.Record) error {
 	origin, what, is, err := mirrored(record)
 	if err != nil {
 		return err
+	}
+	if s.isNewcomer(record, origin, is) {
+		return s.postpone(record, origin, what)
 	}
 	if why := s.foreign(record, origin, is); why != "" {
 		s.foundAtOnce.count(Foreign, func() Sample { return s.sample(record, origin, is, why) })
@@ -143,48 +147,59 @@ func (s *followerSide) Take(record *scan.Record) error {
 			return made
 		})
 	}
-	s.accumulate(record, origin, what)
+	plain, timed := s.digest.record(p, o, what, record.TimestampMs)
+	s.accumulate(deferred{record.Offset, p, o, plain, timed, record.LogAppendTime})
 	return nil
 }
 
-func (s *followerSide) accumulate(record *scan.Record, origin provenance.Origin, what content) {
-	p, o := origin.Partition, origin.Offset
-	to := s.links[p]
+func (s *followerSide) accumulate(one deferred) {
+	to := s.links[one.p]
 	if to == nil {
-		to = &link{last: -1, first: o, current: sum{last: -1}, next: sum{last: -1}}
-		s.links[p] = to
+		to = &link{last: -1, first: one.o, current: sum{last: -1}, next: sum{last: -1}}
+		s.links[one.p] = to
 	}
 	part := &to.current
-	if o >= s.until[p] {
+	if one.o >= s.until[one.p] {
 		part = &to.next
 		s.recordsLater++
 		if s.firstLater < 0 {
-			s.firstLater = record.Offset
+			s.firstLater = one.at
 		}
 	} else if s.firstLater >= 0 {
 		s.interleaved = true
 	}
-	if o <= to.last {
+	if one.o <= to.last {
 		part.breaks++
 	}
-	to.last, to.first = max(to.last, o), min(to.first, o)
-	if o < s.readable[p] {
-		s.unproved[p]++
+	to.last, to.first = max(to.last, one.o), min(to.first, one.o)
+	if one.o < s.readable[one.p] {
+		s.unproved[one.p]++
 		return
 	}
-	plain, timed := s.digest.record(p, o, what, record.TimestampMs)
-	part.add(o, plain, timed, record.LogAppendTime)
+	part.add(one.o, one.plain, one.timed, one.logAppend)
 }
 
 // foreign says why no lane of this epoch can have written the record; empty when one did.
 func (s *followerSide) foreign(record *scan.Record, origin provenance.Origin, is bool) string {
 	switch {
-	case !s.lanes[record.ProducerID] && is:
-		return fmt.Sprintf("it carries provenance, and producer id %d is none of a lane", record.ProducerID)
 	case !s.lanes[record.ProducerID]:
-		return fmt.Sprintf("producer id %d is none of a lane", record.ProducerID)
+		return s.unknown(record, is)
 	case !is:
 		return "a lane wrote it without provenance"
+	}
+	return s.misnamed(origin)
+}
+
+func (s *followerSide) unknown(record *scan.Record, is bool) string {
+	if is {
+		return fmt.Sprintf("it carries provenance, and producer id %d is none of a lane", record.ProducerID)
+	}
+	return fmt.Sprintf("producer id %d is none of a lane", record.ProducerID)
+}
+
+// misnamed says why provenance cannot be of this run and epoch.
+func (s *followerSide) misnamed(origin provenance.Origin) string {
+	switch {
 	case origin.Run != [8]byte(s.config.RunID) || origin.Epoch != s.config.Epoch:
 		return fmt.Sprintf("its provenance is of run %x, epoch %d", wire.RunID(origin.Run), origin.Epoch)
 	case origin.Partition < 0 || origin.Partition >= s.rules.origins:

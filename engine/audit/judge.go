@@ -182,6 +182,9 @@ func (j *judge) judgeOnce(ctx context.Context) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
+	if err := j.introduce(ctx); err != nil {
+		return Verdict{}, err
+	}
 	verdict := j.compare(sides)
 	verdict.Bounds.FollowerUntil = ends
 	if err := j.locate(ctx, sides, ends, &verdict); err != nil {
