@@ -39,7 +39,9 @@ def present_go() -> str | None:
     for go in filter(None, candidates):
         if not Path(go).exists():
             continue
-        said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"})
+        said = subprocess.run(
+            [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"}
+        )
         version = re.match(r"go(\d+)\.(\d+)", said.stdout)
         if version and (int(version[1]), int(version[2])) >= needed():
             return go
@@ -75,7 +77,12 @@ def build(target: Path, system: str = "", machine: str = "") -> Path:
     say(f"building the engine ({system or platform.system().lower()}/{machine or platform.machine()})")
     version = re.search(r'__version__ = "(.+)"', (ROOT / "cutover" / "__init__.py").read_text())
     flags = f"-s -w -X main.version={version[1] if version else 'unknown'}"
-    subprocess.run([go_command(), "build", "-ldflags", flags, "-o", str(target), "./cmd/cutover-engine"], cwd=ENGINE, env=environment(**extra), check=True)
+    subprocess.run(
+        [go_command(), "build", "-ldflags", flags, "-o", str(target), "./cmd/cutover-engine"],
+        cwd=ENGINE,
+        env=environment(**extra),
+        check=True,
+    )
     os.utime(target)
     return target
 
