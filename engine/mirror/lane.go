@@ -84,7 +84,7 @@ func (l *lane) attempt(ctx context.Context) error {
 	if _, err := leadersOf(ctx, session.Client, l.config.Origin); err != nil {
 		return err
 	}
-	found, err := recoverLane(ctx, session.Client, l)
+	found, err := recoverLane(ctx, session, l)
 	if err != nil {
 		return err
 	}

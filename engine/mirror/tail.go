@@ -17,6 +17,7 @@ import (
 	"cutover/engine/position"
 	"cutover/engine/provenance"
 	"cutover/engine/recovery"
+	"cutover/engine/transaction"
 	"cutover/engine/wire"
 )
 
@@ -52,8 +53,27 @@ type past struct {
 	mark      position.Mark
 }
 
+// wrote tells the lane's own records: provenance that anybody else wrote says nothing. Where no position is, the
+// producers are not known, and provenance alone is believed.
+func (p past) wrote(record *kgo.Record, current int64) bool {
+	return p.committed == nil || len(p.mark.Producers) == 0 || record.ProducerID == current || slices.Contains(p.mark.Producers, record.ProducerID)
+}
+
+// remember adds an origin offset to those seen. Of the ordered ones from before the last transaction one is enough, so
+// that a long way back takes no memory.
+func (p past) remember(offsets []int64, next int64) []int64 {
+	before := p.committed == nil || next < p.mark.From
+	if before && len(offsets) == 1 && offsets[0] < next {
+		offsets[0] = next
+		return offsets
+	}
+	return append(offsets, next)
+}
+
 // recoverLane reads what is committed, what of it the follower's tail shows, and decides each pair of partitions.
-func recoverLane(ctx context.Context, client *kgo.Client, l *lane) (*found, error) {
+func recoverLane(ctx context.Context, session *transaction.Session, l *lane) (*found, error) {
+	client := session.Client
+	producer, _ := session.Producer()
 	pasts, err := committedOf(ctx, client, l.config, l.partitions)
 	if err != nil {
 		return nil, err
@@ -66,8 +86,8 @@ func recoverLane(ctx context.Context, client *kgo.Client, l *lane) (*found, erro
 	if err != nil {
 		return nil, err
 	}
-	pairs := pairsOf(l, expected)
-	seen, err := tails(ctx, client, l, pasts, pairs)
+	pairs := pairsOf(l, pasts, expected)
+	seen, err := tails(ctx, client, l, pasts, producer, pairs)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +95,17 @@ func recoverLane(ctx context.Context, client *kgo.Client, l *lane) (*found, erro
 }
 
 // pairsOf lists where records of the lane may be: where the formula puts the keys of its partitions, and where keys
-// that sat in a partition of their own choice went last.
-func pairsOf(l *lane, expected map[pairKey][]int64) map[pairKey]bool {
+// that sat in a partition of their own choice went last; anywhere while no position says what was last.
+func pairsOf(l *lane, pasts map[int32]past, expected map[pairKey][]int64) map[pairKey]bool {
 	pairs := map[pairKey]bool{}
 	for _, p := range l.partitions {
 		for _, q := range lineage(l.config).Children(p) {
 			pairs[pairKey{p, q}] = true
+		}
+		for q := range l.config.Follower.Partitions {
+			if pasts[p].committed == nil {
+				pairs[pairKey{p, q}] = true
+			}
 		}
 	}
 	for pair := range expected {
@@ -179,7 +204,9 @@ func lastTransaction(ctx context.Context, client *kgo.Client, config wire.Mirror
 }
 
 // tails reads back each follower partition until the last transaction and everything after it must have been seen.
-func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past, pairs map[pairKey]bool) (map[pairKey][]int64, error) {
+func tails(
+	ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]past, producer int64, pairs map[pairKey]bool,
+) (map[pairKey][]int64, error) {
 	var followers []int32
 	for pair := range pairs {
 		followers = append(followers, pair.follower)
@@ -200,7 +227,7 @@ func tails(ctx context.Context, client *kgo.Client, l *lane, pasts map[int32]pas
 		for q, back := range open {
 			ranges[q] = span{max(begins[q], ends[q]-back), ends[q]}
 		}
-		part, err := readTail(ctx, l, ranges)
+		part, err := readTail(ctx, l, pasts, producer, ranges)
 		if err != nil {
 			return nil, err
 		}
@@ -235,13 +262,16 @@ func enough(q int32, seen map[pairKey][]int64, pasts map[int32]past, pairs map[p
 	return true
 }
 
-func readTail(ctx context.Context, l *lane, ranges map[int32]span) (map[pairKey][]int64, error) {
+func readTail(ctx context.Context, l *lane, pasts map[int32]past, producer int64, ranges map[int32]span) (map[pairKey][]int64, error) {
 	seen := map[pairKey][]int64{}
 	err := readRanges(ctx, l.config.Connection, clientID(l.config, "recovery"), l.config.Follower.Name, ranges, func(record *kgo.Record) {
 		origin, mirrored := provenance.Of(record)
-		if mirrored && origin.Run == l.config.RunID && origin.Epoch == l.config.Epoch && slices.Contains(l.partitions, origin.Partition) {
+		if !mirrored || origin.Run != l.config.RunID || origin.Epoch != l.config.Epoch || !slices.Contains(l.partitions, origin.Partition) {
+			return
+		}
+		if was := pasts[origin.Partition]; was.wrote(record, producer) {
 			key := pairKey{origin.Partition, record.Partition}
-			seen[key] = append(seen[key], origin.Offset)
+			seen[key] = was.remember(seen[key], origin.Offset)
 		}
 	})
 	return seen, err
@@ -294,6 +324,11 @@ func (f *found) decide(l *lane, pasts map[int32]past, pairs map[pairKey]bool, ex
 		if was.committed == nil && l.config.Start.Kind != "earliest" && l.config.Start.Kind != "offsets" {
 			given.Start = nil
 		}
+		if was.committed == nil && l.config.Start.Kind == "earliest" {
+			if err := overtaken(l.config, p, start, seen); err != nil {
+				return err
+			}
+		}
 		f.resume[p] = start
 		if was.committed != nil {
 			f.resume[p] = *was.committed
@@ -314,6 +349,20 @@ func (f *found) decide(l *lane, pasts map[int32]past, pairs map[pairKey]bool, ex
 		}
 	}
 	return nil
+}
+
+// overtaken stops a lane that lost a position when the origin no longer has what comes after the copies.
+func overtaken(config wire.Mirror, p int32, start int64, seen map[pairKey][]int64) error {
+	next, some := int64(0), false
+	for pair, offsets := range seen {
+		if pair.origin == p && len(offsets) > 0 {
+			next, some = max(next, offsets[len(offsets)-1]+1), true
+		}
+	}
+	if !some || next >= start {
+		return nil
+	}
+	return outranFault(config.Origin, &outOfRange{p, next}, start)
 }
 
 func stopped(config wire.Mirror, key pairKey, given recovery.Given, decision recovery.Decision) error {
