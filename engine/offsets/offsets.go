@@ -16,10 +16,12 @@ import (
 )
 
 const (
-	latest     = -1
-	earliest   = -2
-	settleTime = 10 * time.Second // for leaders to be elected, or pending offsets to be decided
+	latest   = -1
+	earliest = -2
 )
+
+// For leaders to be elected, or pending offsets to be decided.
+var settleTime = 10 * time.Second
 
 // Begin gives the log start of each partition.
 func Begin(ctx context.Context, client *kgo.Client, topic string) (wire.Offsets, error) {
@@ -38,11 +40,11 @@ func High(ctx context.Context, client *kgo.Client, topic string) (wire.Offsets, 
 
 // At gives the first offset at or after a time (milliseconds), or the last stable offset where there is none.
 func At(ctx context.Context, client *kgo.Client, topic string, timeMs int64) (wire.Offsets, error) {
-	found, err := list(ctx, client, topic, timeMs, 1)
+	ends, err := Stable(ctx, client, topic) // first: what comes after it lies past it
 	if err != nil {
 		return nil, err
 	}
-	ends, err := Stable(ctx, client, topic)
+	found, err := list(ctx, client, topic, timeMs, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +130,9 @@ func Committed(ctx context.Context, client *kgo.Client, group, topic string, top
 		waiting := errors.Is(err, kerr.UnstableOffsetCommit) || kerr.IsRetriable(err)
 		if !waiting || ctx.Err() != nil {
 			return found, connect.Needs(err, "READ", "group", group)
+		}
+		if time.Now().After(deadline) && !errors.Is(err, kerr.UnstableOffsetCommit) {
+			return nil, err
 		}
 		if time.Now().After(deadline) {
 			return nil, wire.Faultf("hanging_transaction", "positions of group %s stay undecided: %v", group, err)
