@@ -152,7 +152,7 @@ def read_committed(bootstrap: str, topic: str, partitions: int, starts: dict[int
     deadline = time.monotonic() + 30
     while open_:
         assert time.monotonic() < deadline, f"{topic} could not be read to its end"
-        for message in consumer.consume(1000, 0.2):
+        for message in consumer.consume(1000, 0.05):
             number = message.partition() or 0
             if message.error() is not None:
                 open_.discard(number)
