@@ -128,11 +128,16 @@ func (f *filler) loop(ctx context.Context) error {
 }
 
 func (f *filler) failed(ctx context.Context, fetches kgo.Fetches) error {
+	var lost *kgo.ErrDataLoss
 	for _, failure := range fetches.Errors() {
 		err := failure.Err
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.As(err, &lost): // said once: the next session would go on as if nothing had been
+			return wire.Faultf("origin_truncated", "partition %d of %s was cut off below offset %d, up to which it was read: %v",
+				lost.Partition, f.config.Origin.Name, lost.ConsumedTo, err).With(map[string]any{"topic": lost.Topic, "partition": lost.Partition,
+				"position": lost.ConsumedTo, "reset_to": lost.ResetTo})
 		case errors.Is(err, context.DeadlineExceeded):
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			f.mu.Lock()

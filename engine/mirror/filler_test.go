@@ -199,3 +199,12 @@ func TestTakeGivesNothingOnceReadingHasEnded(t *testing.T) {
 		t.Fatal("take still waits")
 	}
 }
+
+func TestAnOriginThatLostRecordsStopsTheLane(t *testing.T) {
+	f := reader(t, nil)
+	lost := kgo.NewErrFetch(&kgo.ErrDataLoss{Topic: "s", Partition: 1, ConsumedTo: 100, ResetTo: 80})
+	var fault *wire.Fault
+	if err := f.failed(t.Context(), lost); !errors.As(err, &fault) || fault.Name != "origin_truncated" {
+		t.Errorf("goes on after %v", err)
+	}
+}
