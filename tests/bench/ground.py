@@ -120,10 +120,10 @@ class Ground:
             max_message_bytes=MAX_MESSAGE_BYTES,
         )
 
-    def filled(self, stem: str, partitions: int, records: int, codec: str, value_bytes: int = 200) -> Topic:
-        """A new topic with records."""
+    def filled(self, stem: str, partitions: int, records: int, codec: str, **more: object) -> Topic:
+        """A new topic with records; `more` are options of the peer's task produce."""
         made = self.topic(stem, partitions)
-        with self.peer("produce", topic=made.name, records=records, codec=codec, value_bytes=value_bytes) as writing:
+        with self.peer("produce", topic=made.name, records=records, codec=codec, **more) as writing:
             writing.result()
         return made
 

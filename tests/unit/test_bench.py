@@ -3,13 +3,17 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import cast
 
 import pytest
+
+from cutover.engine.configuration import MirrorConfiguration
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CPU and memory of processes are read from /proc")
 
 if sys.platform == "linux":
-    from tests.bench import report
+    from tests.bench import audit, report, run, streams
     from tests.bench.copies import Copy, Sample, moments
     from tests.bench.measured import Watched
     from tests.bench.results import Results, Spread, targets
@@ -56,6 +60,18 @@ def test_a_page_of_nothing_claims_nothing() -> None:
     written = report.page(found)
     assert "there is no JDK with javac here" in written
     assert " met " not in written
+
+
+@pytest.mark.parametrize(("result", "records"), [("violated", 1000), ("unproved", 1000), ("proved", 999)])
+def test_a_copy_that_is_not_proved_whole_ends_the_run(monkeypatch: pytest.MonkeyPatch, result: str, records: int) -> None:
+    monkeypatch.setattr(audit, "judge", lambda _config: audit.Judged(result, records, 2 * records, 1.0, 1.0, 1))
+    with pytest.raises(SystemExit, match="did not prove"):
+        run.proof(cast("MirrorConfiguration", None), 1000)
+
+
+def test_without_a_compiler_kafka_streams_is_left_out_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert streams.build(tmp_path) == "there is no JDK with javac here"
 
 
 def test_what_a_process_used_is_its_cpu_and_its_highest_memory() -> None:

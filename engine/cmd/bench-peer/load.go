@@ -15,6 +15,7 @@ const (
 	distinct   = 4096 // values made before the clock runs
 	stretch    = 16   // bytes; one stretch in three is random, so that lz4 has something to do and something to gain
 	fetchBytes = 4 << 20
+	stages     = 20 // of a load with hot keys
 )
 
 // values are made beforehand: a generator in the loop would be what is measured.
@@ -36,6 +37,15 @@ func values(size int) [][]byte {
 
 // key has 20 bytes.
 func key(number int64) []byte { return fmt.Appendf(nil, "key-%016d", number) }
+
+// keyOf chooses the key of a record: each in turn, or every second time one of those that are hot at this stage, so that
+// partitions do not grow evenly.
+func (a asked) keyOf(i int64) int64 {
+	if a.hot > 0 && i%2 == 1 {
+		return (i*stages/a.records*a.hot + i/2%a.hot) % a.keys
+	}
+	return i % a.keys
+}
 
 func compression(name string) kgo.CompressionCodec {
 	if name == "lz4" {
@@ -62,14 +72,14 @@ func produce(ctx context.Context, a asked) (any, error) {
 	if err := client.Ping(ctx); err != nil {
 		return nil, err
 	}
-	pool, keys := values(a.valueBytes), make([][]byte, min(a.keys, a.records))
+	pool, keys := values(a.valueBytes), make([][]byte, a.keys)
 	for i := range keys {
 		keys[i] = key(int64(i))
 	}
 	var refused atomic.Pointer[error]
 	began := time.Now()
 	for i := range a.records {
-		record := &kgo.Record{Key: keys[i%int64(len(keys))], Value: pool[i%distinct]}
+		record := &kgo.Record{Key: keys[a.keyOf(i)], Value: pool[i%distinct]}
 		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 			if err != nil {
 				refused.CompareAndSwap(nil, &err)

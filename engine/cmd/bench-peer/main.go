@@ -21,6 +21,7 @@ type asked struct {
 	codec      string
 	records    int64
 	keys       int64
+	hot        int64
 	valueBytes int
 	partitions int
 	perSecond  float64
@@ -62,6 +63,7 @@ func parse(arguments []string) asked {
 	flags.StringVar(&a.codec, "codec", "none", "none or lz4")
 	flags.Int64Var(&a.records, "records", 1_000_000, "records to write, to read, or to wait for")
 	flags.Int64Var(&a.keys, "keys", 100_000, "distinct keys of 20 bytes")
+	flags.Int64Var(&a.hot, "hot", 0, "so many keys, others in each stage, have every second record")
 	flags.IntVar(&a.valueBytes, "value-bytes", 200, "bytes of a value")
 	flags.IntVar(&a.partitions, "partitions", 6, "partitions of the topic to read")
 	flags.Float64Var(&a.perSecond, "per-second", 5000, "records a second to deliver")
