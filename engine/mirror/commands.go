@@ -116,13 +116,15 @@ func (w *worker) progress(since time.Duration) wire.Progress {
 	}
 	if silent := now.Sub(w.answered); silent > quietCluster {
 		reasons[fmt.Sprintf("the cluster has not answered for %d s", int(silent.Seconds()))] = true
+		p.LagSeconds = max(p.LagSeconds, silent.Seconds()) // what was written since is not known
 	}
 	w.fill(&p, since)
 	p.SlowedBy = strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")
 	return p
 }
 
-// lag adds one lane's: records to its ends, and the age of the last record copied by the lane that is furthest behind.
+// lag adds one lane's: records to its ends, and the age of the last record copied by the lane that is furthest behind;
+// of one that has copied nothing yet, the time since it was taken.
 func (w *worker) lag(p *wire.Progress, of standing, now time.Time) {
 	behind := int64(0)
 	for partition, offset := range of.committed {

@@ -47,7 +47,7 @@ type lane struct {
 	trouble   string // why the last session ended, while there is no new one
 	producer  int64
 	epoch     int16
-	newestMs  int64 // greatest timestamp of the last transaction's records
+	newestMs  int64 // greatest timestamp of the last transaction's records; before the first, when the lane was taken
 	committed wire.Offsets
 	starts    map[int32]int64
 	producers map[int32][]int64
@@ -56,7 +56,7 @@ type lane struct {
 
 func newLane(config wire.Mirror, cluster connect.Cluster, number int32, limits *limits, counts *counts, emit func(any), walls wire.Offsets) *lane {
 	l := &lane{config: config, cluster: cluster, number: number, limits: limits, counts: counts, emit: emit,
-		state: recovering, walls: walls, committed: wire.Offsets{}}
+		state: recovering, walls: walls, committed: wire.Offsets{}, newestMs: time.Now().UnixMilli()}
 	for p := number; p < config.Origin.Partitions; p += config.Lanes {
 		l.partitions = append(l.partitions, p)
 	}

@@ -228,3 +228,23 @@ func TestARefusedBatchNamesItsOrigin(t *testing.T) {
 		t.Error("a passing error became a fault")
 	}
 }
+
+func TestALaneThatHasCopiedNothingYetIsBehindSinceItWasTaken(t *testing.T) {
+	w := idleWorker(t)
+	w.ends = wire.Offsets{0: 1000}
+	one := newLane(w.config, w.cluster, 0, w.limits, w.counts, w.to.Emit, nil)
+	one.committed = wire.Offsets{0: 0}
+	var p wire.Progress
+	p.Ends = wire.Offsets{}
+	if w.lag(&p, one.stands(), time.Now().Add(3*time.Second)); p.LagSeconds < 2.9 {
+		t.Errorf("%d records and %g s behind after 3 s", p.LagRecords, p.LagSeconds)
+	}
+}
+
+func TestWhatASilentClusterHoldsMayBeAsOldAsItsSilence(t *testing.T) {
+	w := idleWorker(t)
+	w.answered = time.Now().Add(-time.Minute)
+	if p := w.progress(time.Second); p.LagSeconds < 59 {
+		t.Errorf("%g s behind a cluster that has been silent for a minute", p.LagSeconds)
+	}
+}
