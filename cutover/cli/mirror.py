@@ -180,7 +180,7 @@ def _say_end(
         outcome = "left running: the workers end by themselves after their grace time"
     names = ["--from", wanted.origin, "--to", wanted.follower, "--partitioner", wanted.partitioner, "--run", prepared.run.name]
     again = shlex.join(["cutover", "mirror", *names, "--lanes", str(prepared.configuration.lanes)])
-    audit = shlex.join(["cutover", "audit", "--from", wanted.origin, "--to", wanted.follower, "--run", prepared.run.name])
+    audit = shlex.join(["cutover", "audit", *names])
     following = audit if isinstance(last, CaughtUp) else again
     if output == "ndjson":
         facts = {"event": "ended", "outcome": outcome, "exit_code": signals.exit_code, "next": following, "run": asdict(prepared.run)}

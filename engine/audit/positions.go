@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -81,7 +80,7 @@ func collect(from []kmsg.OffsetFetchResponseGroupTopicPartition, into map[int32]
 		one := committed{offset: each.Offset}
 		if each.Metadata != nil {
 			// librdkafka's Python client sends the terminating zero of a C string along.
-			one.mark, one.ours = position.Parse(strings.TrimRight(*each.Metadata, "\x00"))
+			one.mark, one.ours = position.Parse(*each.Metadata)
 		}
 		into[each.Partition] = one
 	}

@@ -4,6 +4,7 @@ package position
 
 import (
 	"encoding/json"
+	"strings"
 
 	"cutover/engine/wire"
 )
@@ -27,10 +28,10 @@ func (m Mark) String() string {
 	return string(text)
 }
 
-// Parse reads a committed mark; false when the metadata is not ours.
+// Parse reads a committed mark; false when the metadata is not ours. librdkafka ends metadata with a zero byte.
 func Parse(metadata string) (Mark, bool) {
 	var mark Mark
-	if err := json.Unmarshal([]byte(metadata), &mark); err != nil {
+	if err := json.Unmarshal([]byte(strings.TrimRight(metadata, "\x00")), &mark); err != nil {
 		return Mark{}, false
 	}
 	return mark, mark.Run != wire.RunID{}
