@@ -483,6 +483,19 @@ class WallPassed(Violation):
     id = "CUT-AUD-001"
 
 
+class FollowerDisorder(Violation):
+    """What a lane wrote on the follower is not in the order of the origin."""
+
+    id = "CUT-AUD-006"
+
+
+class PositionsLost(Decision):
+    """The follower holds records of the run, and the run's positions are gone."""
+
+    id = "CUT-DEC-012"
+    advice = "Start it with --start earliest: what is on the follower is left out. If that is refused, begin anew into an empty follower."
+
+
 class ControlUnreadable(Decision):
     """The control topic is missing or not what it must be, so nobody can say which epoch is in force."""
 

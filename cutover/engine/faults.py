@@ -30,6 +30,11 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
         "A record counts as mirrored only if a lane of this run wrote it; copying beside a foreign writer cannot be proved.",
     ),
     "hole": (errors.FollowerHole, "Going on would hide the loss; the positions and the follower's own log disagree."),
+    "disorder": (errors.FollowerDisorder, "Copies that are out of order, or there twice, are not mended by copying on."),
+    "positions_lost": (
+        errors.PositionsLost,
+        "Positions of a group that stood still expire (offsets.retention.minutes); where the copies end is then not where to begin.",
+    ),
     "epoch_ended": (errors.EpochEnded, "The control topic shows a later epoch than the one this mirror was started for."),
     "lane_contested": (errors.LaneContested, "Each time the lane was taken, somebody else took it back."),
     "lanes_differ": (

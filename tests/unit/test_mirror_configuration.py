@@ -16,6 +16,7 @@ ENGINE = Path(__file__).parents[2] / "engine"
 STRUCT = re.compile(r"^type (\w+) struct \{(.*?)^\}", re.MULTILINE | re.DOTALL)
 TAG = re.compile(r'json:"(\w+)')
 FAULT = re.compile(r'Faultf\("([a-z_]+)"')
+VERDICT = re.compile(r'^\t\w+ += "([a-z_]+)" +//', re.MULTILINE)
 
 
 def go_fields(name: str) -> set[str]:
@@ -34,6 +35,8 @@ def test_the_configuration_and_what_starting_adds_are_the_fields_of_the_struct()
 def test_each_fault_of_the_source_is_an_error_with_a_name() -> None:
     named = {name for file in ENGINE.rglob("*.go") for name in FAULT.findall(file.read_text())}
     assert named
+    named |= set(VERDICT.findall((ENGINE / "recovery" / "recovery.go").read_text())) - {"continue"}
+    assert "hole" in named
     assert named - set(FAULTS) == set()
 
 
