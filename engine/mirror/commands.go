@@ -114,6 +114,9 @@ func (w *worker) progress(since time.Duration) wire.Progress {
 			reasons[one.slowed] = true
 		}
 	}
+	if len(w.held) == 0 {
+		reasons[waitingLanes] = true
+	}
 	if silent := now.Sub(w.answered); silent > quietCluster {
 		reasons[fmt.Sprintf("the cluster has not answered for %d s", int(silent.Seconds()))] = true
 		p.LagSeconds = max(p.LagSeconds, silent.Seconds()) // what was written since is not known

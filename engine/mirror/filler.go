@@ -24,6 +24,8 @@ const (
 	waitingRate  = "the rate limit"
 	waitingPause = "paused"
 	waitingSpace = "the follower's acknowledgements"
+	waitingTail  = "reading back what the follower has"
+	waitingLanes = "no lane is dealt to this worker (a worker that died keeps its lanes until the group notices)"
 )
 
 // pairKey is an origin partition and a follower partition.

@@ -297,7 +297,10 @@ type standing struct {
 func (l *lane) stands() standing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	reading, slowed := wire.Offsets{}, l.trouble
+	reading, slowed := wire.Offsets{}, waitingTail
+	if l.trouble != "" {
+		slowed = l.trouble
+	}
 	if l.filler != nil {
 		reading, slowed = l.filler.standing()
 	}

@@ -125,16 +125,24 @@ func TestLessIsAskedForWhenItGrowsInMemory(t *testing.T) {
 	}
 	defer client.Close()
 	one := newPace(4)
+	for range 10 {
+		one.OnFetchBatchRead(kgo.BrokerMetadata{}, "", 0, kgo.FetchBatchMetrics{NumRecords: 1, CompressedBytes: 1000, UncompressedBytes: 1000})
+		one.adapt(client)
+	}
+	if one.asked != one.budget {
+		t.Fatalf("%d bytes are asked for of plain data, %d may be held", one.asked, one.budget)
+	}
 	begin := one.asked
 	one.OnFetchBatchRead(kgo.BrokerMetadata{}, "", 0, kgo.FetchBatchMetrics{NumRecords: 10, CompressedBytes: 1000, UncompressedBytes: 100_000})
 	one.adapt(client)
 	if one.asked > begin/20 {
 		t.Errorf("%d bytes are asked for of data compressed 100 to 1", one.asked)
 	}
+	less := one.asked
 	one.OnFetchBatchRead(kgo.BrokerMetadata{}, "", 0, kgo.FetchBatchMetrics{NumRecords: 1, CompressedBytes: 1000, UncompressedBytes: 1000})
 	one.adapt(client)
-	if one.asked != begin {
-		t.Errorf("%d bytes are asked for of plain data, at first it was %d", one.asked, begin)
+	if one.asked != 2*less {
+		t.Errorf("%d bytes are asked for after %d, and data that were plain again", one.asked, less)
 	}
 }
 

@@ -110,7 +110,8 @@ func isThere(ctx context.Context, client *kgo.Client, topic wire.Topic) error {
 
 // followerIsOurs refuses a follower that holds records before the run has committed anything.
 func followerIsOurs(ctx context.Context, client *kgo.Client, config wire.Mirror) error {
-	positions, err := offsets.Committed(ctx, client, config.Group, config.Origin.Name, config.Origin.ID)
+	// Not the stable ones: what a dead worker left open is pending until its lane is fenced.
+	positions, err := offsets.Decided(ctx, client, config.Group, config.Origin.Name, config.Origin.ID)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	leastFetch  = 64 << 10
+	leastFetch  = 32 << 10
+	firstFetch  = 128 << 10
 	recordBytes = 256 // what a record takes in memory beside its bytes
 )
 
@@ -18,10 +19,10 @@ type pace struct {
 	wire, memory atomic.Int64
 }
 
-// newPace shares what a worker may hold among its lanes.
+// newPace shares what a worker may hold among its lanes. It begins small: how well the data are compressed is not known.
 func newPace(lanes int32) *pace {
-	budget := min(4<<20, max(512<<10, (24<<20)/lanes))
-	return &pace{budget: budget, asked: budget}
+	budget := min(4<<20, max(512<<10, (16<<20)/lanes))
+	return &pace{budget: budget, asked: firstFetch}
 }
 
 // OnFetchBatchRead is franz-go's hook on each batch that it decompressed.
@@ -37,7 +38,7 @@ func (p *pace) adapt(client *kgo.Client) {
 		return
 	}
 	growth := max(1, float64(inMemory)/float64(onWire)/4) // four times the wire is the common case, paid for in the budget
-	wanted := max(leastFetch, int32(float64(p.budget)/growth))
+	wanted := min(2*p.asked, max(leastFetch, int32(float64(p.budget)/growth)))
 	if wanted < p.asked*3/4 || wanted > p.asked*4/3 {
 		p.asked = wanted
 		client.UpdateFetchMaxBytes(wanted, p.perPartition())

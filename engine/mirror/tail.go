@@ -116,7 +116,7 @@ func pairsOf(l *lane, pasts map[int32]past, expected map[pairKey][]int64) map[pa
 
 // committedOf reads the group's stable positions of some origin partitions.
 func committedOf(ctx context.Context, client *kgo.Client, config wire.Mirror, partitions []int32) (map[int32]past, error) {
-	fetched, err := offsets.Committed(ctx, client, config.Group, config.Origin.Name, config.Origin.ID)
+	fetched, err := offsets.CommittedOf(ctx, client, config.Group, config.Origin.Name, config.Origin.ID, partitions)
 	if err != nil {
 		return nil, err
 	}

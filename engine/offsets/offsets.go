@@ -123,10 +123,15 @@ type Position struct {
 	Metadata string
 }
 
-// Committed gives a group's stable positions on a topic; it waits while a transaction that writes them is pending.
+// Committed gives a group's stable positions on a topic; it waits while a transaction that writes any of them is pending.
 func Committed(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte) (map[int32]Position, error) {
+	return CommittedOf(ctx, client, group, topic, topicID, nil)
+}
+
+// CommittedOf gives the stable positions of some partitions; what is pending on others does not matter.
+func CommittedOf(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte, partitions []int32) (map[int32]Position, error) {
 	for deadline := time.Now().Add(settleTime); ; {
-		found, err := committed(ctx, client, group, topic, topicID)
+		found, err := committed(ctx, client, group, topic, topicID, partitions, true)
 		waiting := errors.Is(err, kerr.UnstableOffsetCommit) || kerr.IsRetriable(err)
 		if !waiting || ctx.Err() != nil {
 			return found, connect.Needs(err, "READ", "group", group)
@@ -141,12 +146,31 @@ func Committed(ctx context.Context, client *kgo.Client, group, topic string, top
 	}
 }
 
-func committed(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte) (map[int32]Position, error) {
+// Decided gives the positions as they were last decided, whatever is pending.
+func Decided(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte) (map[int32]Position, error) {
+	for deadline := time.Now().Add(settleTime); ; {
+		found, err := committed(ctx, client, group, topic, topicID, nil, false)
+		if err == nil || !kerr.IsRetriable(err) || ctx.Err() != nil || time.Now().After(deadline) {
+			return found, connect.Needs(err, "READ", "group", group)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// committed asks once, for some partitions or (nil) for all that the group has.
+func committed(
+	ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte, partitions []int32, stable bool,
+) (map[int32]Position, error) {
 	request := kmsg.NewPtrOffsetFetchRequest()
-	request.RequireStable, request.Group = true, group
+	request.RequireStable, request.Group = stable, group
 	about := kmsg.NewOffsetFetchRequestGroup()
 	about.Group, about.MemberEpoch = group, -1
-	request.Groups = append(request.Groups, about) // without topics: all of them
+	if partitions != nil {
+		one := kmsg.NewOffsetFetchRequestGroupTopic()
+		one.Topic, one.TopicID, one.Partitions = topic, topicID, partitions
+		about.Topics = append(about.Topics, one)
+	}
+	request.Groups = append(request.Groups, about)
 	answer, err := request.RequestWith(ctx, client)
 	if err != nil {
 		return nil, connect.Unreachable(err)
