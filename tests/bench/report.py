@@ -136,7 +136,8 @@ def machine() -> str:
     cores = Path("/proc/cpuinfo").read_text().count("processor\t")
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     gib = int(memory[1]) / 2**20 if memory else 0
-    return f"{processor[1] if processor else platform.machine()}, {cores} cores, {gib:.0f} GiB, {platform.system()} {platform.release().split("-")[0]}"
+    kernel = platform.release().split("-")[0]
+    return f"{processor[1] if processor else platform.machine()}, {cores} cores, {gib:.0f} GiB, {platform.system()} {kernel}"
 
 
 def versions() -> str:
