@@ -42,7 +42,7 @@ func main() {
 
 func run(arguments []string) error {
 	if len(arguments) == 0 || tasks[arguments[0]] == nil {
-		return fmt.Errorf("usage: bench-peer produce|consume|watch|deliver -bootstrap HOST:PORT -topic NAME ...")
+		return fmt.Errorf("usage: bench-peer produce|consume|watch|deliver -bootstrap HOST:PORT -topic NAME, and what the task needs")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
