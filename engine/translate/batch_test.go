@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
@@ -51,7 +52,7 @@ func compressed(records []byte, codec uint16) []byte {
 	if err != nil {
 		panic(err)
 	}
-	out, _ := with.Compress(nil, records)
+	out, _ := with.Compress(&bytes.Buffer{}, records)
 	return slices.Clone(out)
 }
 
@@ -62,10 +63,10 @@ func from(partition int32, first int64) func(int32) []kmsg.Header {
 	}
 }
 
-func decoded(t *testing.T, at int64, bytes []byte, aborted ...kmsg.FetchResponseTopicPartitionAbortedTransaction) Piece {
+func decoded(t *testing.T, at int64, raw []byte, aborted ...kmsg.FetchResponseTopicPartitionAbortedTransaction) Piece {
 	t.Helper()
 	reader := NewMirrored(nil, wire.Topic{}, run, 5, map[int64]bool{lane: true}, &Stats{})
-	one := &fetched{ask: ask{at: at, bytes: narrowBytes}, answer: &kmsg.FetchResponseTopicPartition{RecordBatches: bytes, AbortedTransactions: aborted}}
+	one := &fetched{ask: ask{at: at, bytes: narrowBytes}, answer: &kmsg.FetchResponseTopicPartition{RecordBatches: raw, AbortedTransactions: aborted}}
 	reader.decodeOne(one)
 	if one.err != nil {
 		t.Fatal(one.err)
@@ -84,15 +85,15 @@ func TestWhatALaneWroteIsSeenWhateverTheCodec(t *testing.T) {
 }
 
 func TestWhatOthersWroteIsPassedOver(t *testing.T) {
-	bytes := written(0, stranger, transactionalBit, []int32{0, 1}, from(0, 50))                      // forged provenance
-	bytes = append(bytes, written(2, lane, transactionalBit, []int32{0}, func(int32) []kmsg.Header { // no provenance last
+	raw := written(0, stranger, transactionalBit, []int32{0, 1}, from(0, 50))                    // forged provenance
+	raw = append(raw, written(2, lane, transactionalBit, []int32{0}, func(int32) []kmsg.Header { // no provenance last
 		return append(from(0, 60)(0), kmsg.Header{Key: "later"})
 	})...)
-	bytes = append(bytes, written(3, lane, transactionalBit|controlBit, []int32{0}, from(0, 70))...)
-	whole := len(bytes)
-	bytes = append(bytes, written(4, lane, transactionalBit, []int32{0}, from(0, 80))[:40]...) // cut off by the fetch
-	piece := decoded(t, 0, bytes)
-	if len(piece.Seen) != 0 || piece.Until != 4 || whole == len(bytes) {
+	raw = append(raw, written(3, lane, transactionalBit|controlBit, []int32{0}, from(0, 70))...)
+	whole := len(raw)
+	raw = append(raw, written(4, lane, transactionalBit, []int32{0}, from(0, 80))[:40]...) // cut off by the fetch
+	piece := decoded(t, 0, raw)
+	if len(piece.Seen) != 0 || piece.Until != 4 || whole == len(raw) {
 		t.Fatalf("%v", piece)
 	}
 	other := provenance.Origin{Run: [8]byte{9}, Epoch: 5, Partition: 0, Offset: 1}
@@ -105,12 +106,12 @@ func TestWhatOthersWroteIsPassedOver(t *testing.T) {
 }
 
 func TestOnlyTheAbortedTransactionIsHidden(t *testing.T) {
-	var bytes []byte
+	var raw []byte
 	for first := int64(10); first < 14; first++ { // committed, marker, aborted, marker, and so on
-		bytes = append(bytes, written(2*first, lane, transactionalBit, []int32{0}, from(1, first))...)
-		bytes = append(bytes, written(2*first+1, lane, transactionalBit|controlBit, []int32{0}, from(1, 0))...)
+		raw = append(raw, written(2*first, lane, transactionalBit, []int32{0}, from(1, first))...)
+		raw = append(raw, written(2*first+1, lane, transactionalBit|controlBit, []int32{0}, from(1, 0))...)
 	}
-	piece := decoded(t, 20, bytes, kmsg.FetchResponseTopicPartitionAbortedTransaction{ProducerID: lane, FirstOffset: 26},
+	piece := decoded(t, 20, raw, kmsg.FetchResponseTopicPartitionAbortedTransaction{ProducerID: lane, FirstOffset: 26},
 		kmsg.FetchResponseTopicPartitionAbortedTransaction{ProducerID: lane, FirstOffset: 22})
 	if want := []Seen{{20, 1, 10}, {24, 1, 12}}; !slices.Equal(piece.Seen, want) || piece.Until != 28 {
 		t.Fatalf("%v", piece)
@@ -118,9 +119,9 @@ func TestOnlyTheAbortedTransactionIsHidden(t *testing.T) {
 }
 
 func TestADamagedBatchIsAnError(t *testing.T) {
-	bytes := written(0, lane, transactionalBit, []int32{0}, from(0, 1))
-	bytes[len(bytes)-1] ^= 1
-	if _, _, _, err := cutBatch(bytes); err == nil {
+	raw := written(0, lane, transactionalBit, []int32{0}, from(0, 1))
+	raw[len(raw)-1] ^= 1
+	if _, _, _, err := cutBatch(raw); err == nil {
 		t.Fatal("a changed byte went unnoticed")
 	}
 }
