@@ -16,13 +16,13 @@ func (s *Session) Append(ctx context.Context, topic string, topicID [16]byte, br
 	if err != nil {
 		return -1, fmt.Errorf("Produce: %w", err)
 	}
-	for _, answered := range answer.(*kmsg.ProduceResponse).Topics {
-		for _, partition := range answered.Partitions {
-			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
-				return -1, s.refused(fmt.Errorf("Produce to partition %d: %w", partition.Partition, err), topic)
-			}
-			return partition.BaseOffset, nil
-		}
+	topics := answer.(*kmsg.ProduceResponse).Topics
+	if len(topics) != 1 || len(topics[0].Partitions) != 1 {
+		return -1, fmt.Errorf("Produce to partition %d was answered without it", one.Partition)
 	}
-	return -1, fmt.Errorf("Produce to partition %d was answered without it", one.Partition)
+	written := topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(written.ErrorCode); err != nil {
+		return -1, s.refused(fmt.Errorf("Produce to partition %d: %w", written.Partition, err), topic)
+	}
+	return written.BaseOffset, nil
 }

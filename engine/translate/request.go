@@ -86,14 +86,6 @@ func (r *Request) epoch() (*Epoch, error) {
 	return epoch, nil
 }
 
-// side is the topic that the positions are on.
-func (r *Request) side(of *Epoch) wire.Topic {
-	if r.Direction == OriginToFollower {
-		return of.Origin
-	}
-	return of.Follower
-}
-
 func (e *Epoch) parents(q int32) []int32 {
 	if e.Parents != nil {
 		return e.Parents[q]
