@@ -14,7 +14,7 @@ import (
 )
 
 // First contact is given up after this long; refused credentials and certificates end it at once.
-const firstContact = 8 * time.Second
+const firstContact = 6 * time.Second
 
 // Cluster is what a cluster says of itself.
 type Cluster struct {

@@ -18,7 +18,8 @@ func Unreachable(err error) error {
 	switch {
 	case errors.As(err, &fault):
 		return fault
-	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState),
+		strings.Contains(err.Error(), "oauth response"): // a refused token; franz-go has no type for it
 		return wire.Faultf("authentication_failed", "the cluster refused the credentials: %v", err)
 	case denied(err):
 		return wire.Faultf("not_authorized", "the cluster refused an operation: %v", err)

@@ -457,7 +457,7 @@ func checked(topic wire.Topic, answer kmsg.MetadataResponseTopic) (map[int32]int
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return nil, wire.Faultf("topic_gone", "topic %s is not there any more", topic.Name).With(map[string]any{"topic": topic.Name})
 	case err != nil:
-		return nil, connect.Needs(fmt.Errorf("metadata of %s: %w", topic.Name, err), "DESCRIBE", "topic", topic.Name)
+		return nil, connect.Needs(fmt.Errorf("metadata of %s: %w", topic.Name, err), "READ", "topic", topic.Name)
 	case answer.TopicID != topic.ID:
 		return nil, wire.Faultf("topic_recreated", "topic %s was deleted and made again: its id is %s and was %s", topic.Name, wire.TopicID(answer.TopicID), topic.ID).
 			With(map[string]any{"topic": topic.Name})

@@ -133,7 +133,7 @@ func (w *worker) groupFailed(err error) {
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		w.end(wire.Faultf("lanes_differ", "another worker of group %s counts other lanes than %d", w.config.Group, w.config.Lanes))
 	case errors.Is(err, kerr.GroupAuthorizationFailed):
-		w.end(connect.Unreachable(err))
+		w.end(connect.Needs(err, "READ", "group", w.config.Group))
 	}
 }
 

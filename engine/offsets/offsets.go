@@ -61,7 +61,7 @@ func list(ctx context.Context, client *kgo.Client, topic string, at int64, isola
 	for deadline := time.Now().Add(settleTime); ; {
 		found, err := once(ctx, client, topic, at, isolation)
 		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) || ctx.Err() != nil {
-			return found, connect.Needs(err, "DESCRIBE", "topic", topic)
+			return found, connect.Needs(err, "READ", "topic", topic)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
