@@ -338,11 +338,15 @@ func (f *filler) allows(walls wire.Offsets) error {
 func (f *filler) passed(walls wire.Offsets) error {
 	for p, next := range f.reading {
 		if wall, ok := walls[p]; ok && next > wall {
-			return wire.Faultf("wall_passed", "partition %d was read up to %d, past the wall at %d", p, next, wall).
-				With(map[string]any{"partition": p, "read": next, "wall": wall})
+			return wallPassed(p, next, wall)
 		}
 	}
 	return nil
+}
+
+func wallPassed(partition int32, next, wall int64) error {
+	return wire.Faultf("wall_passed", "partition %d was read up to %d, past the wall at %d", partition, next, wall).
+		With(map[string]any{"partition": partition, "read": next, "wall": wall})
 }
 
 // standing gives the next offsets to read and why reading is not faster.

@@ -278,6 +278,11 @@ func (l *lane) drainTo(walls wire.Offsets) error {
 func (l *lane) allows(walls wire.Offsets) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for p, next := range l.committed {
+		if wall, ok := walls[p]; ok && next > wall {
+			return wallPassed(p, next, wall)
+		}
+	}
 	if l.filler == nil {
 		return nil
 	}

@@ -77,12 +77,22 @@ func (s *Session) send(ctx context.Context, broker int32, request *kmsg.ProduceR
 	if err != nil {
 		return fmt.Errorf("Produce: %w", err)
 	}
+	answered := 0
 	for _, topic := range answer.(*kmsg.ProduceResponse).Topics {
 		for _, partition := range topic.Partitions {
+			answered++
 			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
 				return s.refused(&BatchRefused{Partition: partition.Partition, Words: words(partition), err: err}, request.Topics[0].Topic)
 			}
 		}
+	}
+	return whole("Produce", answered, len(request.Topics[0].Partitions))
+}
+
+// whole is an error unless every partition that was asked for was answered: silence is no success.
+func whole(call string, answered, asked int) error {
+	if answered != asked {
+		return fmt.Errorf("%s: %d of %d partitions were answered", call, answered, asked)
 	}
 	return nil
 }

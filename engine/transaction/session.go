@@ -204,14 +204,16 @@ func (s *Session) CommitOffsets(ctx context.Context, group, topic string, topicI
 		if err != nil {
 			return fmt.Errorf("TxnOffsetCommit: %w", err)
 		}
+		answered := 0
 		for _, topic := range answer.Topics {
 			for _, partition := range topic.Partitions {
+				answered++
 				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
 					return offsetsRefused(fmt.Errorf("TxnOffsetCommit of partition %d: %w", partition.Partition, err), group, about.Topic)
 				}
 			}
 		}
-		return nil
+		return whole("TxnOffsetCommit", answered, len(positions))
 	})
 }
 

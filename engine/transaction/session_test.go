@@ -302,3 +302,25 @@ func TestNobodyAtTheAddressIsUnreachableWithinAFewSeconds(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+func TestAPartitionThatIsNotAnsweredIsNoSuccess(t *testing.T) {
+	f := fixed(t)
+	session := f.open()
+	f.fake.ControlKey(int16(kmsg.Produce), func(asked kmsg.Request) (kmsg.Response, error, bool) {
+		answer := asked.ResponseKind().(*kmsg.ProduceResponse)
+		answer.Version = asked.GetVersion()
+		return answer, nil, true
+	})
+	f.must(session.CommitOffsets(t.Context(), group, topic, f.id, []Position{{Partition: 0, Offset: 1}}))
+	if err := session.Produce(t.Context(), topic, f.id, map[int32][]*Batch{0: {one(0)}}); err == nil {
+		t.Error("an answer without the partition was taken for an acknowledgement")
+	}
+	f.fake.ControlKey(int16(kmsg.TxnOffsetCommit), func(asked kmsg.Request) (kmsg.Response, error, bool) {
+		answer := asked.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		answer.Version = asked.GetVersion()
+		return answer, nil, true
+	})
+	if err := session.CommitOffsets(t.Context(), group, topic, f.id, []Position{{Partition: 0, Offset: 2}}); err == nil {
+		t.Error("an answer without the partition was taken for a written position")
+	}
+}
