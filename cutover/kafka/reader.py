@@ -14,7 +14,12 @@ from cutover.kafka.session import LOG
 from cutover.model import Isolation, Record, TopicPartition
 
 BATCH_RECORDS = 5_000
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.01
+"""librdkafka waits so long for a full batch, also when the range has fewer records."""
+
+FETCH_WAIT_MS = 20
+"""How long a broker holds a fetch at the end of a partition, and so how late the end is known."""
+
 PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE})
 """What librdkafka goes on after by itself; the deadline decides when it is over."""
 
@@ -57,6 +62,7 @@ class KafkaReader:
                     "isolation.level": isolation.value,
                     "check.crcs": True,
                     "fetch.queue.backoff.ms": 2,
+                    "fetch.wait.max.ms": FETCH_WAIT_MS,
                     "error_cb": lambda _: None,  # errors that matter come with the records
                 },
                 logger=LOG,
