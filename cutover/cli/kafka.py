@@ -33,7 +33,7 @@ def up(brokers: str, data_dir: Path | None, port: int | None, heap_mb: int, fore
     Without --foreground the brokers belong to nobody: they run until `cutover kafka down` ends them, or the machine stops.
     The first start downloads about 45 MB; later ones need no network.
     """
-    from cutover.kafka.embedded import EmbeddedKafka
+    from cutover.kafka.embedded import EmbeddedKafka, registry
 
     cluster = EmbeddedKafka(int(brokers), data_dir=data_dir, port=port, heap_mb=heap_mb, detached=not foreground)
     click.echo(f"starting Apache Kafka, {brokers} broker{'' if brokers == '1' else 's'}", err=True)
@@ -41,7 +41,7 @@ def up(brokers: str, data_dir: Path | None, port: int | None, heap_mb: int, fore
     click.echo(cluster.bootstrap_servers)
     click.echo(f"data in {cluster.data_dir}", err=True)
     if not foreground:
-        click.echo("end it with: cutover kafka down", err=True)
+        click.echo(f"end it with: cutover kafka down {registry.name_of(cluster.data_dir)}", err=True)
         return
     click.echo("Ctrl-C ends it", err=True)
     try:
@@ -63,7 +63,8 @@ def _wait_for_signal() -> None:
 def down(names: tuple[str, ...], everything: bool) -> None:
     """End what `up` started, and what was left behind by a process that is gone.
 
-    A cluster that belongs to a live process (a test, a demo, up --foreground) is ended only by NAME or --all.
+    A cluster that belongs to a live process (a test, a demo, up --foreground) is ended only by NAME or --all. Where several run
+    until `down`, NAMES says which: what `up` was not given a --data-dir for is removed.
     """
     from cutover.kafka.embedded import registry
 
@@ -71,6 +72,9 @@ def down(names: tuple[str, ...], everything: bool) -> None:
     unknown = set(names) - {cluster.name for cluster in known}
     if unknown:
         raise click.UsageError(f"No cluster is named {', '.join(sorted(unknown))}; cutover kafka status names those that run.")
+    running = [cluster.name for cluster in known if cluster.state == "running"]
+    if len(running) > 1 and not names and not everything:
+        raise click.UsageError(f"{len(running)} clusters run: {', '.join(running)}. Say which to end; nothing was ended.")
     chosen = [cluster for cluster in known if everything or cluster.name in names or (not names and cluster.state != "owned")]
     for cluster in chosen:
         registry.end(cluster)

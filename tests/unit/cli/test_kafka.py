@@ -49,6 +49,16 @@ def test_down_leaves_a_cluster_alone_that_belongs_to_a_live_process() -> None:
     assert len(registry.clusters()) == 1
 
 
+@pytest.mark.usefixtures("owned")
+def test_down_asks_which_where_several_run(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        registry.remember(tmp_path / name, False, "127.0.0.1:9092", [tmp_path / "broker.pid"], None)
+    ended = CliRunner().invoke(main, ["kafka", "down"])
+    assert ended.exit_code == 2
+    assert all(registry.name_of(tmp_path / name) in ended.stderr for name in ("one", "two"))
+    assert len(registry.clusters()) == 3
+
+
 def test_down_with_an_unknown_name_is_a_usage_error() -> None:
     ended = CliRunner().invoke(main, ["kafka", "down", "nobody"])
     assert ended.exit_code == 2
