@@ -2,8 +2,12 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Self
+
+SAME_SECONDS = 0.5
+"""Signals closer together are one: `timeout` and service managers signal the process and then its whole group."""
 
 
 class StopSignals:
@@ -12,6 +16,7 @@ class StopSignals:
     def __init__(self) -> None:
         """Listen from `with` on."""
         self.first: signal.Signals | None = None
+        self._first_at = 0.0
         self.count = 0
         self._asked = threading.Event()
         self._before: dict[signal.Signals, object] = {}
@@ -31,7 +36,10 @@ class StopSignals:
         return self._asked.wait(seconds)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.first = self.first or signal.Signals(number)
+        if self.first is None:
+            self.first, self._first_at = signal.Signals(number), time.monotonic()
+        elif time.monotonic() - self._first_at < SAME_SECONDS:
+            return
         self.count += 1
         self._asked.set()
         if self.insisted:
