@@ -70,20 +70,33 @@ def audit(
         raise click.UsageError("--cross-check judges one range: leave --follow out.")
     with StopSignals() as signals, wiring.cluster(to) as cluster:
         configuration = prepare(cluster, to, wanted)
-        verdict = _judge(configuration, signals, output, all_pairs=all_pairs)
+        _refuse_unknown_partitions(wanted, configuration)
+        shown = view.Ticker(output, follow=wanted.follow)
+        verdict = _judge(configuration, signals, shown)
         if verdict is None:
             click.echo("stopped before a verdict: nothing is known of this range; audits write nothing, so nothing changed", err=True)
             raise click.exceptions.Exit(signals.exit_code or 1)
         checked = _check(KafkaReader(to), configuration, verdict, windows) if windows else None
-    _say(wanted, verdict, checked, output, all_pairs=all_pairs)
+    if wanted.follow and output == "text":
+        click.echo(shown.summary())
+        click.echo(view.ready_line(verdict))
+    else:
+        _say(wanted, verdict, checked, output, all_pairs=all_pairs)
     require_proved(verdict, wanted.origin, wanted.follower)
     raise click.exceptions.Exit(signals.exit_code)
 
 
-def _judge(configuration: AuditConfiguration, signals: StopSignals, output: str, *, all_pairs: bool) -> Verdict | None:
+def _refuse_unknown_partitions(wanted: Wanted, configuration: AuditConfiguration) -> None:
+    """A bound for a partition that is not there would be left out, and the verdict would be about another range than was asked for."""
+    origin = configuration.origin
+    unknown = sorted(each for each in {*wanted.start, *wanted.until} if each >= origin.partitions)
+    if unknown:
+        raise click.UsageError(f"--start and --until name partitions {unknown}, {origin.name} has 0 to {origin.partitions - 1}.")
+
+
+def _judge(configuration: AuditConfiguration, signals: StopSignals, shown: view.Ticker) -> Verdict | None:
     """Follow one process to its end, or until somebody asks to stop; gives its last verdict."""
     auditing = Auditing(configuration)
-    shown = view.Ticker(output, follow=configuration.follow, all_pairs=all_pairs)
     try:
         while not signals.wait(0):
             for happened in auditing.happenings(TICK_SECONDS):

@@ -22,16 +22,21 @@ PAIRS_SHOWN = 60
 class Ticker:
     """Shows what happens while it happens; a line per 10 s where no terminal is, or with CI=true."""
 
-    def __init__(self, output: str, *, follow: bool, all_pairs: bool) -> None:
+    def __init__(self, output: str, *, follow: bool) -> None:
         """Nothing is printed yet."""
         self._output = output
         self._follow = follow
-        self._all_pairs = all_pairs
         self._every = 1.0 if Console(stderr=True).is_terminal and os.environ.get("CI") != "true" else LINE_SECONDS
         self._next = 0.0
+        self._windows = self._red = self._proved = self._expected = 0
 
     def show(self, happened: Happening) -> None:
         """Print what is due."""
+        if isinstance(happened, Verdict):
+            self._windows += 1
+            self._red += happened.result == "violated"
+            self._proved += happened.coverage.proved
+            self._expected += happened.coverage.expected
         if self._output == "ndjson":
             click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **happened.model_dump(mode="json", by_alias=True)}))
         elif isinstance(happened, Verdict) and self._follow:
@@ -39,6 +44,11 @@ class Ticker:
         elif isinstance(happened, AuditProgress) and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             click.echo(progress_line(happened), err=True)
+
+    def summary(self) -> str:
+        """All windows of --follow in one line: the last one alone may have had nothing to judge."""
+        red = f", {self._red:,} of them with violations" if self._red else ""
+        return f"followed {self._windows:,} windows{red}: {self._proved:,} of {self._expected:,} records proved"
 
     def _window(self, verdict: Verdict) -> None:
         red = verdict.result == "violated"

@@ -635,6 +635,26 @@ def test_following_stays_red_to_its_end(stage: Stage) -> None:
     assert process.returncode == 5, err
 
 
+def test_following_ends_with_what_was_judged_in_all(stage: Stage) -> None:
+    stage.write(50)
+    stage.copying.copy()
+    process = subprocess.Popen(words(stage, "--follow"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "window 1: proved" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out.splitlines()[-2].endswith("50 of 50 records proved")
+    assert out.splitlines()[-1] == "ready: yes"
+
+
+def test_a_bound_of_a_partition_that_is_not_there_is_refused(stage: Stage, command: Run) -> None:
+    stage.write(10)
+    stage.copying.copy()
+    done = command("--start", "77:1")
+    assert (done.returncode, "[77]" in done.stderr) == (2, True)
+
+
 def test_an_audit_of_nothing_says_so(stage: Stage, command: Run) -> None:
     with pytest.raises(NothingMirrored):
         stage.audit()
