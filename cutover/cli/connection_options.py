@@ -9,11 +9,14 @@ import click
 
 from cutover.connection import Connection
 
+WORDS = "cutover.connection_words"
+
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --bootstrap, --profile, --config and -X; the command gets `connection`, a Connection, in their place.
 
-    Nothing is read or refused before the command asks: `connection()` raises what is wrong with the options.
+    Nothing is read or refused before the command asks: `connection()` raises what is wrong with the options. `connection_words`
+    gives them again, for a command that is proposed.
     """
 
     @click.option("--bootstrap", metavar="HOST:PORT[,...]", help="Brokers to begin with.")
@@ -35,9 +38,22 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         overrides: tuple[str, ...],
         **kwargs: object,
     ) -> object:
+        click.get_current_context().meta[WORDS] = _words(bootstrap, profile, properties_file, overrides)
+
         def connection() -> Connection:
             return Connection.load(bootstrap=bootstrap, profile=profile, properties_file=properties_file, overrides=overrides)
 
         return command(*args, connection=connection, **kwargs)
 
     return connected
+
+
+def connection_words() -> list[str]:
+    """The options as the operator gave them. No secret stands there: `-X` takes only references to one."""
+    return list(click.get_current_context().meta[WORDS])
+
+
+def _words(bootstrap: str | None, profile: str | None, properties_file: Path | None, overrides: tuple[str, ...]) -> list[str]:
+    named = (("--bootstrap", bootstrap), ("--profile", profile), ("--config", properties_file))
+    words = [word for flag, value in named if value is not None for word in (flag, str(value))]
+    return words + [word for each in overrides for word in ("-X", each)]

@@ -10,15 +10,16 @@ import click
 
 from cutover import wiring
 from cutover.cli import mirror_view as view
-from cutover.cli.connection_options import connection_options
+from cutover.cli.connection_options import connection_options, connection_words
 from cutover.cli.signals import StopSignals
 from cutover.connection import Connection
+from cutover.engine import binary, present
 from cutover.engine import pair as pairs
-from cutover.engine import present
 from cutover.engine.configuration import Rate, Start
 from cutover.engine.crew import Crew
-from cutover.engine.mirroring import Abandoned, CaughtUp, Mirroring, Prepared, Wanted, prepare
+from cutover.engine.mirroring import Abandoned, CaughtUp, Mirroring, Prepared, Wanted, naming, prepare, require_known_words
 from cutover.engine.status import MirrorStatus
+from cutover.ports import Cluster
 
 
 class _RateType(click.ParamType[Rate]):
@@ -129,8 +130,8 @@ def _mirror(
             raise click.UsageError(f"Missing option '{flag}'.")
     wanted, to = Wanted(**options), connection()
     with StopSignals() as signals, wiring.cluster(to) as cluster:
-        if create is not None and not dry_run and pairs.create_follower(cluster, wanted.origin, wanted.follower, create):
-            click.echo(f"created {wanted.follower} with {create} partitions, like {wanted.origin}, without limits of age", err=True)
+        if create is not None and _creates(cluster, to, wanted, create, output, dry_run=dry_run):
+            return 0
         prepared = prepare(cluster, to, wanted)
         _say_prepared(prepared, output, dry_run=dry_run)
         if dry_run:
@@ -141,6 +142,27 @@ def _mirror(
         last = _drive(crew, mirroring, signals, view.choose(output), until_caught_up=until_caught_up)
         _say_end(prepared, wanted, mirroring.status(), signals, output, last=last)
     return signals.exit_code
+
+
+def _creates(cluster: Cluster, to: Connection, wanted: Wanted, partitions: int, output: str, *, dry_run: bool) -> bool:
+    """Create the follower if it is not there; True when it is not there and a dry run can say no more than that."""
+    require_known_words(wanted)
+    with naming(to):
+        if not pairs.is_to_be_created(cluster, wanted.origin, wanted.follower, partitions, allow_shrink=wanted.allow_shrink):
+            return False
+    words = f"{wanted.follower} with {partitions} partitions, like {wanted.origin}, without limits of age or size"
+    if dry_run and output == "ndjson":
+        facts = {"event": "would_create", "follower": wanted.follower, "partitions": partitions, "like": wanted.origin}
+        click.echo(json.dumps({"schema_version": view.SCHEMA_VERSION, **facts, "dry_run": True}))
+        return True
+    if dry_run:
+        click.echo(f"would create {words}, and copy {wanted.origin} to it by {wanted.partitioner}, from {wanted.start} on")
+        click.echo("dry run: nothing was changed and nothing is started")
+        return True
+    binary.check_version(binary.find())  # a missing engine is known before anything is made
+    pairs.create_follower(cluster, wanted.origin, wanted.follower, partitions)
+    click.echo(f"created {words}", err=True)
+    return False
 
 
 def _drive(
@@ -178,7 +200,17 @@ def _say_end(
     outcome = "caught up" if isinstance(last, CaughtUp) else "left by its workers" if last else "stopped"
     if signals.insisted:
         outcome = "left running: the workers end by themselves after their grace time"
-    names = ["--from", wanted.origin, "--to", wanted.follower, "--partitioner", wanted.partitioner, "--run", prepared.run.name]
+    names = [
+        "--from",
+        wanted.origin,
+        "--to",
+        wanted.follower,
+        "--partitioner",
+        wanted.partitioner,
+        "--run",
+        prepared.run.name,
+        *connection_words(),
+    ]
     again = shlex.join(["cutover", "mirror", *names, "--lanes", str(prepared.configuration.lanes)])
     audit = shlex.join(["cutover", "audit", *names])
     following = audit if isinstance(last, CaughtUp) else again

@@ -54,6 +54,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def lag(status: MirrorStatus) -> str:
+    """How far behind it is, in records and, where a worker has told it, in time."""
+    seconds = "" if status.lag_seconds is None else f", {duration(status.lag_seconds)}"
+    return f"lag {status.lag_records:,} records{seconds}"
+
+
 def size(amount: float) -> str:
     """Bytes in the unit that fits."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -88,7 +94,7 @@ def line(status: MirrorStatus) -> str:
     parts = [
         f"{status.stage} {percent(status)} ({status.done_offsets:,}/{status.total_offsets:,})",
         f"{status.records_per_second:,.0f} records/s, {size(status.bytes_per_second)}/s",
-        f"lag {status.lag_records:,} records, {duration(status.lag_seconds)}",
+        lag(status),
         eta(status),
         readiness(status),
         f"workers {running}/{len(status.workers)}",
@@ -162,8 +168,7 @@ def picture(status: MirrorStatus) -> Group:
             each.name, each.state, lanes, f"{each.records_per_second:,.0f}", size(each.resident_bytes), str(each.restarts), each.slowed_by
         )
     head = f"{status.stage} {percent(status)}  {status.done_offsets:,} of {status.total_offsets:,} offsets  {eta(status)}"
-    lag = f"lag {status.lag_records:,} records, {duration(status.lag_seconds)}"
-    flow = f"{status.records_per_second:,.0f} records/s  {size(status.bytes_per_second)}/s  {lag}"
+    flow = f"{status.records_per_second:,.0f} records/s  {size(status.bytes_per_second)}/s  {lag(status)}"
     return Group(Text(head, style="bold"), Text(flow), Text(readiness(status), style="green" if status.ready else "yellow"), table)
 
 

@@ -38,13 +38,15 @@ class Rate(Told):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `10000/s`, `10k/s` (records) or `5MB/s`, `512KiB/s` (bytes), or `none`; ValueError for anything else."""
-        if text.strip().lower() in {"none", "unlimited", "0"}:
+        """Read `10000/s`, `10k/s` (records) or `5MB/s`, `512KiB/s` (bytes), or `none`; ValueError for anything else, and for zero."""
+        if text.strip().lower() in {"none", "unlimited"}:
             return cls()
         found = RATE.fullmatch(text.strip())
         if found is None:
             raise ValueError(f"{text!r} is not a rate such as 10000/s, 10k/s, 5MB/s or none")
         amount = float(re.sub("[_,]", "", found["number"])) * SCALE[(found["scale"] or "").lower()]
+        if amount == 0:
+            raise ValueError(f"{text!r} would stop the copy: say none for no limit, stop the mirror to pause it")
         return cls(bytes_per_second=amount) if found["bytes"] else cls(records_per_second=amount)
 
     def shared_by(self, workers: int) -> Self:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cutover import partitioners
@@ -70,14 +71,9 @@ Happening = MirrorStatus | Restart | Ready | LaneChange | Stopped | CaughtUp | A
 
 def prepare(cluster: Cluster, connection: Connection, wanted: Wanted) -> Prepared:
     """Look at everything that can be wrong, input first, then the cluster; raises the first and has changed nothing."""
-    family = partitioners.family(wanted.partitioner).name
-    if wanted.null_keys not in partitioners.NULL_KEY_POLICIES:
-        raise UnknownNullKeyPolicy(f"policy for null keys {wanted.null_keys!r} is not known", known=list(partitioners.NULL_KEY_POLICIES))
-    try:
+    family = require_known_words(wanted)
+    with naming(connection):
         pair = pairs.inspect(cluster, wanted.origin, wanted.follower, null_keys=wanted.null_keys, allow_shrink=wanted.allow_shrink)
-    except NoBroker as error:
-        servers = ", ".join(connection.bootstrap_servers)
-        raise NoBroker(f"no broker answered at {servers} within {pairs.ASK_SECONDS:g} s", why=error.why, bootstrap=servers) from error
     run = Run.of(wanted.run or default_name(wanted.origin, wanted.follower), pair.origin.id, pair.follower.id)
     lanes = pairs.choose_lanes(cluster, pair, run, wanted.lanes)
     configuration = MirrorConfiguration(
@@ -95,6 +91,24 @@ def prepare(cluster: Cluster, connection: Connection, wanted: Wanted) -> Prepare
         rate=wanted.rate.shared_by(wanted.workers),
     )
     return Prepared(pair, run, pairs.standing(cluster, pair, run, wanted.start), configuration, wanted.workers)
+
+
+def require_known_words(wanted: Wanted) -> str:
+    """The name of the partitioner's family; raises UnknownPartitioner, UnknownNullKeyPolicy. Asks no cluster."""
+    family = partitioners.family(wanted.partitioner).name
+    if wanted.null_keys not in partitioners.NULL_KEY_POLICIES:
+        raise UnknownNullKeyPolicy(f"policy for null keys {wanted.null_keys!r} is not known", known=list(partitioners.NULL_KEY_POLICIES))
+    return family
+
+
+@contextmanager
+def naming(connection: Connection) -> Iterator[None]:
+    """Turns a NoBroker into one that says which servers were asked."""
+    try:
+        yield
+    except NoBroker as error:
+        servers = ", ".join(connection.bootstrap_servers)
+        raise NoBroker(f"no broker answered at {servers} within {pairs.ASK_SECONDS:g} s", why=error.why, bootstrap=servers) from error
 
 
 class Mirroring:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cutover.engine.configuration import Start, Topic
 from cutover.engine.run import Run
-from cutover.errors import FollowerRecordLimit, FollowerSmaller, LanesDiffer, SameTopic
+from cutover.errors import FollowerRecordLimit, FollowerSmaller, LanesDiffer, SameTopic, UnknownTopic
 from cutover.model import Committed, ConfigValue, Isolation, TopicDescription, TopicPartition
 from cutover.ports import Cluster
 
@@ -47,20 +47,35 @@ def inspect(cluster: Cluster, origin: str, follower: str, *, null_keys: str, all
     if origin == follower:
         raise SameTopic(f"origin and follower are both {origin}", why="A topic cannot be copied into itself.", topic=origin)
     cluster_id = cluster.cluster_id(timeout_seconds=ASK_SECONDS)
-    described = cluster.describe_topics([origin, follower], timeout_seconds=ASK_SECONDS)
+    described = {**cluster.describe_topics([origin], timeout_seconds=ASK_SECONDS), **_described_follower(cluster, follower)}
     configs = cluster.topic_configs([origin, follower], timeout_seconds=ASK_SECONDS)
     source, target = (_topic(described[name], configs[name]) for name in (origin, follower))
-    _refuse_shrinking(source, target, allow_shrink=allow_shrink)
+    _refuse_shrinking(origin, source.partitions, follower, target.partitions, allow_shrink=allow_shrink)
     _refuse_narrow(source, target)
     return Pair(cluster_id, source, target, tuple(_notes(source, target, configs[origin], configs[follower], null_keys)))
 
 
-def create_follower(cluster: Cluster, origin: str, follower: str, partitions: int) -> bool:
-    """Create the follower like the origin, with room for provenance and without limits of age or size; False when it is there."""
+def _described_follower(cluster: Cluster, follower: str) -> Mapping[str, TopicDescription]:
+    try:
+        return cluster.describe_topics([follower], timeout_seconds=ASK_SECONDS)
+    except UnknownTopic as error:
+        advice = "Check the name and the cluster, or let the mirror create it: --create PARTITIONS."
+        raise UnknownTopic(error.what, why=error.why, advice=advice, topic=follower) from error
+
+
+def is_to_be_created(cluster: Cluster, origin: str, follower: str, partitions: int, *, allow_shrink: bool) -> bool:
+    """Whether the follower is not there and may be created; raises what speaks against it, so that nothing is made that is then refused."""
     if origin == follower:
         raise SameTopic(f"origin and follower are both {origin}", why="A topic cannot be copied into itself.", topic=origin)
     if follower in cluster.topic_names(timeout_seconds=ASK_SECONDS):
         return False
+    described = cluster.describe_topics([origin], timeout_seconds=ASK_SECONDS)[origin]
+    _refuse_shrinking(origin, len(described.partitions), follower, partitions, allow_shrink=allow_shrink)
+    return True
+
+
+def create_follower(cluster: Cluster, origin: str, follower: str, partitions: int) -> None:
+    """Create the follower like the origin, with room for provenance and without limits of age or size."""
     description = cluster.describe_topics([origin], timeout_seconds=ASK_SECONDS)[origin]
     configs = cluster.topic_configs([origin], timeout_seconds=ASK_SECONDS)[origin]
     wanted = {name: each.value for name, each in configs.items() if each.explicit and each.value is not None}
@@ -68,7 +83,6 @@ def create_follower(cluster: Cluster, origin: str, follower: str, partitions: in
     wanted |= {"retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": "CreateTime"}
     replicas = len(description.partitions[0].replicas)
     cluster.create_topic(follower, partitions, replication_factor=replicas, configs=wanted)
-    return True
 
 
 def standing(cluster: Cluster, pair: Pair, run: Run, start: Start) -> Standing:
@@ -143,15 +157,15 @@ def _topic(description: TopicDescription, configs: Configs) -> Topic:
     )
 
 
-def _refuse_shrinking(origin: Topic, follower: Topic, *, allow_shrink: bool) -> None:
-    if follower.partitions < origin.partitions and not allow_shrink:
+def _refuse_shrinking(origin: str, origin_partitions: int, follower: str, follower_partitions: int, *, allow_shrink: bool) -> None:
+    if follower_partitions < origin_partitions and not allow_shrink:
         raise FollowerSmaller(
-            f"{follower.name} has {follower.partitions} partitions, {origin.name} has {origin.partitions}",
+            f"{follower} has {follower_partitions} partitions, {origin} has {origin_partitions}",
             why="Copying into fewer partitions is rarely meant: at most as many consumers as partitions can share the work.",
-            origin=origin.name,
-            follower=follower.name,
-            origin_partitions=origin.partitions,
-            follower_partitions=follower.partitions,
+            origin=origin,
+            follower=follower,
+            origin_partitions=origin_partitions,
+            follower_partitions=follower_partitions,
         )
 
 

@@ -32,7 +32,8 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class MirrorStatus:
-    """One moment of the whole mirror. Offsets count control records too; lag is that of every partition, held here or not."""
+    """One moment of the whole mirror. Offsets count control records too; lag is that of every partition, held here or not; its
+    seconds are None while records are left and no worker has told."""
 
     stage: str
     at_seconds: float
@@ -42,7 +43,7 @@ class MirrorStatus:
     records_per_second: float
     bytes_per_second: float
     lag_records: int
-    lag_seconds: float
+    lag_seconds: float | None
     eta_seconds: float | None
     eta_basis: str
     not_ready_because: tuple[str, ...]
@@ -89,7 +90,8 @@ class Board:
             words += [progress] if progress is not None else []
         done, total = self._done(), sum(self._due(partition) for partition in self.standing.ends)
         rate = self._rate(now, done)
-        lag_seconds = max((each.lag_seconds for each in words), default=0.0)
+        lag_records = self._lag()
+        lag_seconds = max((each.lag_seconds for each in words), default=None if lag_records else 0.0)
         return MirrorStatus(
             stage="following" if done == total else "copying history",
             at_seconds=now,
@@ -98,7 +100,7 @@ class Board:
             records=self.records_before + sum(each.records for each in words),
             records_per_second=sum(each.records_per_second for each in words),
             bytes_per_second=sum(each.bytes_per_second for each in words),
-            lag_records=self._lag(),
+            lag_records=lag_records,
             lag_seconds=lag_seconds,
             eta_seconds=(total - done) / rate if rate > 0 and done < total else (0.0 if done == total else None),
             eta_basis=f"mean of the last {self.seen[-1][0] - self.seen[0][0]:.0f} s" if rate > 0 else "no progress measured yet",
@@ -130,12 +132,12 @@ class Board:
         return (done - before) / span if span > 0 and since < now else 0.0
 
     def _reasons(
-        self, done: int, total: int, lag_seconds: float, statuses: Iterable[WorkerStatus], words: Iterable[Progress]
+        self, done: int, total: int, lag_seconds: float | None, statuses: Iterable[WorkerStatus], words: Iterable[Progress]
     ) -> Iterable[str]:
         if done < total:
             yield f"{total - done:,} of {total:,} offsets of the history are left"
-        elif lag_seconds > READY_LAG_SECONDS:
-            yield f"it is {lag_seconds:.1f} s behind"
+        elif behind := _behind(lag_seconds):
+            yield behind
         for status in statuses:
             if status.state != "running":
                 yield f"worker {status.name} is {status.state}"
@@ -143,3 +145,10 @@ class Board:
             for lane in progress.lanes:
                 if lane.state in _UNSETTLED:
                     yield f"lane {lane.lane} is {lane.state}"
+
+
+def _behind(lag_seconds: float | None) -> str:
+    """Why the lag speaks against readiness, if it does."""
+    if lag_seconds is None:
+        return "no worker here has told how far behind it is"
+    return f"it is {lag_seconds:.1f} s behind" if lag_seconds > READY_LAG_SECONDS else ""

@@ -209,7 +209,8 @@ def test_a_signal_stops_at_a_safe_point_and_says_what_to_type_next(
     out, err = mirror.communicate(timeout=30)
     assert mirror.returncode == code, err
     assert "stopped;" in out
-    again = f"cutover mirror --from {origin} --to {follower} --partitioner murmur2 --run {origin}--{follower} --lanes 2"
+    again = f"cutover mirror --from {origin} --to {follower} --partitioner murmur2 --run {origin}--{follower}"
+    again += f" --bootstrap {bootstrap} --lanes 2"
     assert f"next     {again}" in out
     assert run(*again.split()[2:], "--until-caught-up").returncode == 0
     assert read(bootstrap, follower, 24)[0] == read(bootstrap, origin, 6)[0]
@@ -276,6 +277,16 @@ def test_the_workers_of_a_driver_that_was_killed_end_after_their_grace_time(
     pid = wait_for_status(mirror, lambda status: status["ready"])["workers"][0]["pid"]
     mirror.kill()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 20, "the orphan has ended")
+
+
+def test_a_follower_is_not_created_for_a_copy_that_is_refused(run: Run, topic: MakeTopic, admin: AdminClient) -> None:
+    origin = topic(6)
+    follower = f"{origin}.v2"
+    assert run(*copy_arguments(origin, follower, "--create", "2")).returncode == 1
+    assert run(*copy_arguments(origin, follower, "--create", "12"), CUTOVER_ENGINE="/nowhere").returncode == 1
+    done = run(*copy_arguments(origin, follower, "--create", "12", "--dry-run"))
+    assert (done.returncode, f"would create {follower} with 12 partitions" in done.stdout) == (0, True)
+    assert follower not in admin.list_topics(timeout=10).topics
 
 
 def test_the_follower_is_created_like_the_origin_with_room_for_provenance(

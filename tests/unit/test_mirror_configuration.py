@@ -63,6 +63,12 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         Rate.parse(text)
 
 
+@pytest.mark.parametrize("text", ["0", "0/s", "0MB/s", "0.0k"])
+def test_a_rate_of_zero_is_not_taken_for_no_limit(text: str) -> None:
+    with pytest.raises(ValueError, match="would stop the copy"):
+        Rate.parse(text)
+
+
 def test_workers_share_a_rate() -> None:
     assert Rate(records_per_second=900).shared_by(3) == Rate(records_per_second=300)
 

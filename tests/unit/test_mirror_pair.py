@@ -54,6 +54,22 @@ def test_an_unknown_topic_is_refused(twin: Twin) -> None:
         pairs.inspect(twin, "orders", "orders.v3", null_keys="spread", allow_shrink=False)
 
 
+def test_a_follower_that_is_not_there_is_answered_with_how_to_create_it(twin: Twin) -> None:
+    with pytest.raises(errors.UnknownTopic) as caught:
+        pairs.inspect(twin, "orders", "orders.v3", null_keys="spread", allow_shrink=False)
+    assert "--create" in caught.value.next
+    with pytest.raises(errors.UnknownTopic, match="nowhere") as caught:
+        pairs.inspect(twin, "nowhere", "orders.v3", null_keys="spread", allow_shrink=False)
+    assert "--create" not in caught.value.next
+
+
+def test_a_follower_that_would_be_refused_is_not_created(twin: Twin) -> None:
+    with pytest.raises(errors.FollowerSmaller):
+        pairs.is_to_be_created(twin, "orders", "orders.v2", 1, allow_shrink=False)
+    assert pairs.is_to_be_created(twin, "orders", "orders.v2", 1, allow_shrink=True)
+    assert "orders.v2" not in twin.topic_names()
+
+
 def test_a_smaller_follower_is_refused_unless_asked_for(twin: Twin) -> None:
     with pytest.raises(errors.FollowerSmaller, match="1 partitions"):
         look(twin, partitions=1)
@@ -122,14 +138,15 @@ def test_a_follower_is_created_like_its_origin_with_room_and_without_limits(twin
     twin.create_topic(
         "ledger", 1, replication_factor=1, configs={"max.message.bytes": "5000", "retention.ms": "9", "cleanup.policy": "delete"}
     )
-    assert pairs.create_follower(twin, "ledger", "ledger.v2", 8)
+    assert pairs.is_to_be_created(twin, "ledger", "ledger.v2", 8, allow_shrink=False)
+    pairs.create_follower(twin, "ledger", "ledger.v2", 8)
     configs = twin.topic_configs(["ledger.v2"])["ledger.v2"]
     assert {name: configs[name].value for name in ("max.message.bytes", "retention.ms", "retention.bytes")} == {
         "max.message.bytes": "5064",
         "retention.ms": "-1",
         "retention.bytes": "-1",
     }
-    assert not pairs.create_follower(twin, "ledger", "ledger.v2", 8)
+    assert not pairs.is_to_be_created(twin, "ledger", "ledger.v2", 8, allow_shrink=False)
 
 
 def test_input_is_checked_before_the_cluster_is_asked() -> None:

@@ -31,6 +31,13 @@ def test_what_comes_later_never_makes_it_more_than_all() -> None:
     assert (status.done_offsets, status.share, status.stage, status.lag_records) == (150, 1, "following", 100)
 
 
+def test_a_lag_that_nobody_has_told_yet_is_no_lag_of_zero_seconds() -> None:
+    assert board().sum_up(0, []).lag_seconds is None
+    assert board({0: 110, 1: 50}).sum_up(0, []).lag_seconds == 0
+    late = board({0: 110, 1: 50}, {0: 120}).sum_up(0, [(worker(), None)])
+    assert late.not_ready_because == ("no worker here has told how far behind it is",)
+
+
 def test_an_end_that_moves_does_not_move_the_goal() -> None:
     status = board({0: 60}, {0: 1_000_000}).sum_up(0, [])
     assert (status.done_offsets, status.total_offsets) == (50, 150)

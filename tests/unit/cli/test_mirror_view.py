@@ -42,6 +42,10 @@ def test_a_line_says_everything_by_itself() -> None:
     )
 
 
+def test_an_unknown_lag_is_told_in_records_alone() -> None:
+    assert "| lag 1,500 records | ETA" in view.line(replace(STATUS, lag_seconds=None))
+
+
 def test_nearly_all_is_never_shown_as_all() -> None:
     assert view.percent(replace(STATUS, done_offsets=999_999, total_offsets=1_000_000)) == "99.9 %"
     assert view.percent(DONE) == "100.0 %"
