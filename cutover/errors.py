@@ -557,7 +557,7 @@ class PositionUnusable(PlanWrong):
     """A position to translate is missing or lies outside the log."""
 
     id = "CUT-POS-001"
-    advice = "Give a position for every partition, or say earliest or latest for those that have none."
+    advice = "Check the group's name and which topic it reads; give a position for every partition, or say --missing earliest or latest."
 
 
 class NotMovable(Refused):
