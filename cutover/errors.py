@@ -442,6 +442,13 @@ class LanesDiffer(Refused):
     id = "CUT-MIR-005"
 
 
+class PlacementDiffers(Refused):
+    """The run was begun with another partitioner, or another policy for null keys."""
+
+    id = "CUT-MIR-008"
+    advice = "Say the --partitioner and --null-keys that the run was begun with, or start another run into another follower."
+
+
 class WorkersKeepDying(Unreachable):
     """A worker died again each time it was started anew."""
 

@@ -109,7 +109,17 @@ class Pair:
 
     def mark(self, positions: Mapping[int, int], *, start: int = 0, since: int = 0, run_id: str | None = None) -> None:
         """Write positions of the group by hand, with marks as the mirror's; nobody may be in the group."""
-        words = json.dumps({"r": run_id or self.told.run_id, "e": self.told.epoch, "a": start, "f": since, "l": self.told.lanes, "p": []})
+        placement = f"{self.told.partitioner}/{self.told.null_keys}"
+        mark = {
+            "r": run_id or self.told.run_id,
+            "e": self.told.epoch,
+            "a": start,
+            "f": since,
+            "l": self.told.lanes,
+            "k": placement,
+            "p": [],
+        }
+        words = json.dumps(mark)
         writer = kafka.KafkaAdminClient(bootstrap_servers=self.bootstrap)  # librdkafka would add a zero byte to the words
         marked = {kafka.TopicPartition(self.origin, each): kafka.OffsetAndMetadata(at, words, -1) for each, at in positions.items()}
         writer.alter_group_offsets(self.told.group, marked)

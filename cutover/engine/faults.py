@@ -41,6 +41,10 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
         errors.LanesDiffer,
         "Lanes are fixed for the life of a run: a dead worker is fenced by the transactional id of its lane.",
     ),
+    "placement_differs": (
+        errors.PlacementDiffers,
+        "Keys would go to other partitions than before, and the order per key would be broken.",
+    ),
     "record_too_large": (errors.RecordTooLarge, "The follower refused the record; skipping it would lose it."),
     "partitions_changed": (
         errors.PartitionsChanged,

@@ -75,6 +75,7 @@ def prepare(cluster: Cluster, connection: Connection, wanted: Wanted) -> Prepare
     with naming(connection):
         pair = pairs.inspect(cluster, wanted.origin, wanted.follower, null_keys=wanted.null_keys, allow_shrink=wanted.allow_shrink)
     run = Run.of(wanted.run or default_name(wanted.origin, wanted.follower), pair.origin.id, pair.follower.id)
+    pairs.require_placement(cluster, pair, run, family, wanted.null_keys)
     lanes = pairs.choose_lanes(cluster, pair, run, wanted.lanes)
     configuration = MirrorConfiguration(
         grace_seconds=wanted.grace_seconds,

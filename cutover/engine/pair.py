@@ -6,10 +6,11 @@ The only write here is `create_follower`, which is called when the operator aske
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cutover.engine.configuration import Start, Topic
 from cutover.engine.run import Run
-from cutover.errors import FollowerRecordLimit, FollowerSmaller, LanesDiffer, SameTopic, UnknownTopic
+from cutover.errors import FollowerRecordLimit, FollowerSmaller, LanesDiffer, PlacementDiffers, SameTopic, UnknownTopic
 from cutover.model import Committed, ConfigValue, Isolation, TopicDescription, TopicPartition
 from cutover.ports import Cluster
 
@@ -112,7 +113,7 @@ def choose_lanes(cluster: Cluster, pair: Pair, run: Run, wanted: int | None) -> 
 
     Lanes are fixed for the life of a group: a former holder is fenced by its transactional id, and another count has others.
     """
-    known = _begun_with(cluster, pair, run)
+    known = int(_begun_with(cluster, pair, run).get("l", 0))
     if known and wanted not in {None, known}:
         raise LanesDiffer(
             f"the run {run.name} was begun with {known} lanes, not {wanted}",
@@ -124,16 +125,28 @@ def choose_lanes(cluster: Cluster, pair: Pair, run: Run, wanted: int | None) -> 
     return known or wanted or min(pair.origin.partitions, DEFAULT_LANES)
 
 
-def _begun_with(cluster: Cluster, pair: Pair, run: Run) -> int:
-    """The number of lanes in the run's marks, which are the metadata of its positions; 0 when there are none."""
+def require_placement(cluster: Cluster, pair: Pair, run: Run, partitioner: str, null_keys: str) -> None:
+    """Raise PlacementDiffers when the run was begun with another partitioner or policy for null keys."""
+    begun, wanted = _begun_with(cluster, pair, run).get("k"), f"{partitioner}/{null_keys}"
+    if begun and begun != wanted:
+        raise PlacementDiffers(
+            f"the run {run.name} was begun with the partitioner and null keys {begun}, not {wanted}",
+            why="Keys would go to other partitions than before, and the order per key would be broken.",
+            placement=begun,
+            wanted=wanted,
+        )
+
+
+def _begun_with(cluster: Cluster, pair: Pair, run: Run) -> Mapping[str, Any]:
+    """One of the run's marks, which are the metadata of its positions; empty when there are none."""
     for each in _positions(cluster, pair, run).values():
         try:
             mark = json.loads(each.metadata)
         except ValueError:
             continue  # not ours: the engine names whose position it is
-        if isinstance(mark, dict) and isinstance(mark.get("l"), int):
-            return int(mark["l"])
-    return 0
+        if isinstance(mark, dict):
+            return mark
+    return {}
 
 
 def _starting_offsets(

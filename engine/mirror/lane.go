@@ -63,6 +63,9 @@ func newLane(config wire.Mirror, cluster connect.Cluster, number int32, limits *
 	return l
 }
 
+// placement names what decides where a record goes.
+func placement(config wire.Mirror) string { return config.Partitioner + "/" + config.NullKeys }
+
 func (l *lane) transactionalID() string {
 	return fmt.Sprintf("cutover.%s.%d.%d", l.config.Run, l.config.Epoch, l.number)
 }
@@ -122,7 +125,9 @@ func (l *lane) adopt(found *found, session *transaction.Session) {
 	defer l.mu.Unlock()
 	l.starts, l.producers = found.starts, found.producers
 	for p, offset := range found.resume {
-		l.committed[p] = offset
+		if !slices.Contains(found.fresh, p) { // those are committed once they are pinned, not before
+			l.committed[p] = offset
+		}
 	}
 	l.producer, l.epoch = session.Producer()
 }
@@ -255,7 +260,7 @@ func (l *lane) positions(next *load, producer int64) []transaction.Position {
 			l.producers[p] = append(l.producers[p], producer)
 		}
 		mark := position.Mark{Run: l.config.RunID, Epoch: l.config.Epoch, Start: l.starts[p], From: read.from,
-			Lanes: l.config.Lanes, Producers: l.producers[p]}
+			Lanes: l.config.Lanes, Placement: placement(l.config), Producers: l.producers[p]}
 		positions = append(positions, transaction.Position{Partition: p, Offset: read.next, Metadata: mark.String()})
 	}
 	return positions

@@ -114,6 +114,19 @@ func pairsOf(l *lane, pasts map[int32]past, expected map[pairKey][]int64) map[pa
 	return pairs
 }
 
+// begunAlike refuses to go on with what must not change within a run.
+func begunAlike(config wire.Mirror, mark position.Mark) error {
+	if mark.Lanes != config.Lanes {
+		return wire.Faultf("lanes_differ", "the run was begun with %d lanes, not %d", mark.Lanes, config.Lanes).
+			With(map[string]any{"lanes": mark.Lanes, "wanted": config.Lanes})
+	}
+	if wanted := placement(config); mark.Placement != wanted {
+		return wire.Faultf("placement_differs", "the run was begun with the partitioner and null keys %s, not %s", mark.Placement, wanted).
+			With(map[string]any{"placement": mark.Placement, "wanted": wanted})
+	}
+	return nil
+}
+
 // committedOf reads the group's stable positions of some origin partitions.
 func committedOf(ctx context.Context, client *kgo.Client, config wire.Mirror, partitions []int32) (map[int32]past, error) {
 	fetched, err := offsets.CommittedOf(ctx, client, config.Group, config.Origin.Name, config.Origin.ID, partitions)
@@ -129,9 +142,8 @@ func committedOf(ctx context.Context, client *kgo.Client, config wire.Mirror, pa
 				return nil, wire.Faultf("foreign_positions", "group %s has a position on partition %d of %s that is not of this run", config.Group, p, config.Origin.Name).
 					With(map[string]any{"partition": p})
 			}
-			if mark.Lanes != config.Lanes {
-				return nil, wire.Faultf("lanes_differ", "the run was begun with %d lanes, not %d", mark.Lanes, config.Lanes).
-					With(map[string]any{"lanes": mark.Lanes, "wanted": config.Lanes})
+			if err := begunAlike(config, mark); err != nil {
+				return nil, err
 			}
 			pasts[p] = past{committed: &one.Offset, mark: mark}
 		}

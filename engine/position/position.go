@@ -16,6 +16,7 @@ type Mark struct {
 	Start     int64   // where the epoch began on this partition
 	From      int64   // first origin offset that the last transaction read here
 	Lanes     int32   // of the run: a former holder is fenced by its lane's transactional id, so the count is fixed
+	Placement string  // partitioner and policy for null keys: a successor with others would put keys elsewhere
 	Producers []int64 // ids of the lane's producers, oldest first; the last one wrote this
 	Forgotten int     // producers before those, for which there was no room
 }
@@ -31,6 +32,7 @@ type written struct {
 	Start     int64      `json:"a"`
 	From      int64      `json:"f"`
 	Lanes     int32      `json:"l"`
+	Placement string     `json:"k"`
 	Plain     []int64    `json:"p,omitempty"` // as they are; read, no longer written
 	Steps     []int64    `json:"q,omitempty"`
 	Forgotten int        `json:"o,omitempty"`
@@ -39,7 +41,8 @@ type written struct {
 // String is the form that is committed; where there is no room the oldest producers are left out and counted.
 func (m Mark) String() string {
 	for {
-		form := written{Run: m.Run, Epoch: m.Epoch, Start: m.Start, From: m.From, Lanes: m.Lanes, Steps: steps(m.Producers), Forgotten: m.Forgotten}
+		form := written{Run: m.Run, Epoch: m.Epoch, Start: m.Start, From: m.From, Lanes: m.Lanes, Placement: m.Placement,
+			Steps: steps(m.Producers), Forgotten: m.Forgotten}
 		text, err := json.Marshal(form)
 		if err != nil {
 			panic(err) // numbers and hexadecimal digits cannot fail to encode
@@ -75,7 +78,7 @@ func Parse(metadata string) (Mark, bool) {
 	if err := json.Unmarshal([]byte(strings.TrimRight(metadata, "\x00")), &form); err != nil {
 		return Mark{}, false
 	}
-	mark := Mark{Run: form.Run, Epoch: form.Epoch, Start: form.Start, From: form.From, Lanes: form.Lanes, Producers: form.Plain, Forgotten: form.Forgotten}
+	mark := Mark{Run: form.Run, Epoch: form.Epoch, Start: form.Start, From: form.From, Lanes: form.Lanes, Placement: form.Placement, Producers: form.Plain, Forgotten: form.Forgotten}
 	if form.Steps != nil {
 		mark.Producers = sums(form.Steps)
 	}

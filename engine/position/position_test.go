@@ -6,10 +6,10 @@ import (
 )
 
 func TestAMarkIsReadBackAsItWasCommittedAlsoByLibrdkafka(t *testing.T) {
-	mark := Mark{Run: [8]byte{1, 2}, Epoch: 3, Start: 4, From: 5, Lanes: 6, Producers: []int64{7, 8}}
+	mark := Mark{Run: [8]byte{1, 2}, Epoch: 3, Start: 4, From: 5, Lanes: 6, Placement: "crc32/spread", Producers: []int64{7, 8}}
 	for _, committed := range []string{mark.String(), mark.String() + "\x00"} {
 		read, ours := Parse(committed)
-		if !ours || read.Run != mark.Run || read.Epoch != 3 || read.Start != 4 || read.From != 5 || read.Lanes != 6 || !slices.Equal(read.Producers, mark.Producers) {
+		if !ours || read.Run != mark.Run || read.Epoch != 3 || read.Start != 4 || read.From != 5 || read.Lanes != 6 || read.Placement != "crc32/spread" || !slices.Equal(read.Producers, mark.Producers) {
 			t.Errorf("%q was read as %+v, ours: %v", committed, read, ours)
 		}
 	}

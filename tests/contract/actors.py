@@ -13,6 +13,7 @@ from cutover.model import Committed, GroupType, Header, TopicPartition
 from cutover.twin import Twin, TwinMember, TwinProducer
 
 Keyed = tuple[bytes | None, bytes | None]
+UNSETTLED = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 class Writing(Protocol):
@@ -153,14 +154,22 @@ class RealActors:
         return self._joined[-1]
 
     def alter_offsets(self, group: str, positions: Mapping[TopicPartition, Committed]) -> None:
-        request = ConsumerGroupTopicPartitions(group, offsets(positions))
-        try:
-            found = self._admin.alter_consumer_group_offsets([request])[group].result(30)
-        except KafkaException as error:
-            raise RejectedByBroker(str(error)) from error
-        refused = [each.error for each in found.topic_partitions if each.error is not None]
+        found = self._altered(ConsumerGroupTopicPartitions(group, offsets(positions)))
+        refused = [each.error for each in found.topic_partitions or () if each.error is not None]
         if refused:
             raise RejectedByBroker(str(refused[0]))
+
+    def _altered(self, request: ConsumerGroupTopicPartitions) -> ConsumerGroupTopicPartitions:
+        """Ask again while the coordinator of a new group is being found: librdkafka does not."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                altered: ConsumerGroupTopicPartitions = self._admin.alter_consumer_group_offsets([request])[request.group_id].result(30)
+            except KafkaException as error:
+                if error.args[0].code() not in UNSETTLED or time.monotonic() > deadline:
+                    raise RejectedByBroker(str(error)) from error
+            else:
+                return altered
 
     def trim(self, where: TopicPartition, before: int) -> None:
         for future in self._admin.delete_records([Where(where.topic, where.partition, before)]).values():

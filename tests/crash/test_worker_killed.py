@@ -26,7 +26,8 @@ pytestmark = pytest.mark.kafka
 
 INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
 Ambush = Callable[[Proxy, MirroredPair, Action], Rule]
-VALUE_BYTES = 1500  # so that the first transactions do not fit into one Produce request
+VALUE_BYTES = 6000
+BACKLOG = 1200  # records; so much that transactions of the backlog do not fit into one Produce request
 LATER = 5  # the first transactions only pin where the lanes start
 
 
@@ -65,7 +66,7 @@ def killed(ambush: Ambush, proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
     pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     doomed: Future[EngineProcess] = Future()
     trap = ambush(proxy, pair, lambda _: doomed.result().kill())
-    traffic = Traffic(proxied.bootstrap, pair.origin, value_bytes=VALUE_BYTES, per_second=100).burst(600)
+    traffic = Traffic(proxied.bootstrap, pair.origin, value_bytes=VALUE_BYTES, per_second=100).burst(BACKLOG)
     with ExitStack() as stack, PositionWatch(pair).watching():
         with traffic:
             doomed.set_result(pair.worker())
@@ -86,7 +87,7 @@ def frozen(proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
         os.kill(pid_of(worker.result()), signal.SIGSTOP)
 
     held = proxy.hold("EndTxn", nth=LATER, when=pair.is_mine, mode="stall", action=freeze)
-    traffic = Traffic(proxied.bootstrap, pair.origin, value_bytes=VALUE_BYTES, per_second=100).burst(600)
+    traffic = Traffic(proxied.bootstrap, pair.origin, value_bytes=VALUE_BYTES, per_second=100).burst(BACKLOG)
     with ExitStack() as stack, PositionWatch(pair).watching():
         with traffic:
             worker.set_result(pair.worker())

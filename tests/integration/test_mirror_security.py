@@ -109,10 +109,19 @@ class Secured:
     def grant(self, *grants: Grant) -> None:
         for future in self.admin.create_acls([each.binding("worker") for each in grants]).values():
             future.result(20)
+        for each in grants:
+            self._wait_applied(each, count=1)
 
     def revoke(self, grant: Grant) -> None:
         for future in self.admin.delete_acls([grant.filter("worker")]).values():
             assert len(future.result(20)) == 1
+        self._wait_applied(grant, count=0)
+
+    def _wait_applied(self, grant: Grant, count: int) -> None:
+        """The brokers answer a change of rules before they go by it; what they describe is what they go by."""
+        deadline = time.monotonic() + 20
+        while len(self.admin.describe_acls(grant.filter("worker")).result(20)) != count:
+            assert time.monotonic() < deadline, f"{grant} is not applied"
 
 
 def token(user: str) -> str:
@@ -126,6 +135,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with EmbeddedKafka(security=Security("SASL_SSL", {"worker": PASSWORD}), config=BRISK) as kafka:
         cluster = Secured(kafka, tmp_path_factory.mktemp("secrets"))
         cluster.grant(*NEEDED)
+        copies(cluster, cluster.login("SCRAM-SHA-512"))  # an empty follower is never read, so READ on it would not be missed
         yield cluster
 
 

@@ -134,6 +134,16 @@ def test_a_run_keeps_the_lanes_that_it_was_begun_with(twin: Twin) -> None:
         pairs.choose_lanes(twin, pair, run_of(pair), 2)
 
 
+def test_a_run_keeps_the_partitioner_and_the_null_keys_that_it_was_begun_with(twin: Twin) -> None:
+    pair = look(twin)
+    pairs.require_placement(twin, pair, run_of(pair), "murmur2", "spread")
+    commit(twin, pair, {0: 2}, metadata='{"l": 1, "k": "murmur2/spread"}')
+    pairs.require_placement(twin, pair, run_of(pair), "murmur2", "spread")
+    for other in (("crc32", "spread"), ("murmur2", "keep_partition")):
+        with pytest.raises(errors.PlacementDiffers, match="begun with the partitioner and null keys murmur2/spread"):
+            pairs.require_placement(twin, pair, run_of(pair), *other)
+
+
 def test_a_follower_is_created_like_its_origin_with_room_and_without_limits(twin: Twin) -> None:
     twin.create_topic(
         "ledger", 1, replication_factor=1, configs={"max.message.bytes": "5000", "retention.ms": "9", "cleanup.policy": "delete"}
