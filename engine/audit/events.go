@@ -7,6 +7,7 @@ const (
 	Missing     = "missing"     // an origin record has no counterpart
 	Phantom     = "phantom"     // a mirrored record names an origin record that is not there
 	Changed     = "changed"     // key, value, headers or timestamp differ
+	Unexamined  = "unexamined"  // stretches of the origin that differ; there were too many to read them record by record
 	Duplicate   = "duplicate"   // an origin record has more than one counterpart
 	Reordered   = "reordered"   // a counterpart stands behind one of a later origin record
 	Swapped     = "swapped"     // two counterparts carry each other's provenance

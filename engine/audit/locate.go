@@ -243,7 +243,7 @@ func (s *search) estimate(found *findings) {
 			case surplus > 0:
 				found.counts[Duplicate] += surplus
 			default:
-				found.counts[Changed]++
+				found.counts[Unexamined]++
 			}
 		}
 	}
