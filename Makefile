@@ -7,7 +7,7 @@ ENGINE := cutover/engine/bin/cutover-engine
 ENGINE_SOURCES := $(shell find engine -name '*.go' -o -name 'go.mod' -o -name 'go.sum' 2>/dev/null)
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-go test-python check format bench wheels clean
+.PHONY: help setup demo test test-go test-python check format coverage bench wheels clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ check: setup ## format, lint, types, import contracts, vet
 format: $(STAMP) ## put the code into its one format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+coverage: setup ## branch coverage of the pure core by its unit tests; fails below 100 %
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -q tests/unit
+	@$(BIN)/coverage run -m pytest -q tests/contract -k twin
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --fail-under=100 --include="cutover/errors.py,cutover/lineage.py,cutover/model.py,cutover/partitioners.py,cutover/positions.py,cutover/recovery.py,cutover/connection.py"
 
 bench: setup ## side-by-side measurements; writes docs/benchmarks.md
 	@$(BIN)/python tests/bench/run.py

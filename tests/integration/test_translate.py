@@ -86,6 +86,11 @@ class Pair:
         )
         with EngineProcess.start("mirror", prepared.configuration) as worker:
             self.wait_until(lambda: self.copied(prepared.run.group) == self.ends(self.origin), PATIENCE_SECONDS, worker.stderr_tail())
+        self.wait_until(self.is_settled, PATIENCE_SECONDS, "positions are told before the last records can be read")
+
+    def is_settled(self) -> bool:
+        """No record of the follower waits for the end of its transaction."""
+        return self.ends(self.follower) == self.ends(self.follower, Isolation.READ_UNCOMMITTED)
 
     def copied(self, group: str) -> dict[int, int]:
         told = self.cluster.committed([group], self.partitions(self.origin))[group]

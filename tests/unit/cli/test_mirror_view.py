@@ -81,6 +81,7 @@ def test_lines_come_every_ten_seconds_and_restarts_at_once(capsys: pytest.Captur
 
 
 def test_without_a_terminal_or_in_ci_nothing_moves_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
     assert isinstance(view.choose("text"), view.Lines)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert isinstance(view.choose("text"), view.Screen)
