@@ -4,7 +4,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from confluent_kafka import Producer
@@ -270,8 +270,7 @@ def test_pause_resume_and_a_rate_that_changes_while_it_runs(bootstrap: str, topi
     with pair.worker() as worker:
         wait_lane(worker, "recovered")
         wait_for(worker, copying, "records are copied")
-        limited = speed(worker, 2.5)
-        assert 2000 < limited < 4400  # never faster; a machine that is busy with other tests may be slower
+        reaches(4000, 0.1, lambda: speed(worker, 1.5))
         assert "rate limit" in status(worker)["slowed_by"]
 
         worker.request("pause")
@@ -288,24 +287,30 @@ def test_pause_resume_and_a_rate_that_changes_while_it_runs(bootstrap: str, topi
 
 def test_a_limit_on_bytes_is_kept(bootstrap: str, topic: MakeTopic) -> None:
     pair = Pair.of(bootstrap, topic(2, name="s"), topic(4, ROOMY, name="t"), rate=Rate(bytes_per_second=1_000_000))
-    write(bootstrap, pair.origin, numbered(5000, size=1000))
+    write(bootstrap, pair.origin, numbered(20_000, size=1000))
     with pair.worker() as worker:
         wait_for(worker, copying, "records are copied")
-        begin, before = time.monotonic(), status(worker)["bytes"]
-        time.sleep(2)
-        reached = (status(worker)["bytes"] - before) / (time.monotonic() - begin)
-        assert 500_000 < reached < 1_120_000  # never faster; a machine that is busy with other tests may be slower
+        reaches(1_000_000, 0.12, lambda: speed(worker, 2, "bytes"))
 
 
 def copying(event: Event) -> bool:
     return isinstance(event, Progress) and event.records > 0
 
 
-def speed(worker: EngineProcess, seconds: float) -> float:
-    """Records per second over so long a time."""
-    began, before = time.monotonic(), status(worker)["records"]
+def reaches(limit: float, within: float, measure: Callable[[], float], tries: int = 4) -> None:
+    """No measurement is above the limit, and one is as near to it as wanted: a busy machine may be slower for a while."""
+    measured: list[float] = []
+    while not measured or measured[-1] != pytest.approx(limit, rel=within):
+        measured.append(measure())
+        assert measured[-1] < limit * (1 + within)
+        assert len(measured) <= tries, f"{measured}, the limit is {limit}"
+
+
+def speed(worker: EngineProcess, seconds: float, what: str = "records") -> float:
+    """Records (or bytes) per second over so long a time."""
+    began, before = time.monotonic(), status(worker)[what]
     time.sleep(seconds)
-    return float((status(worker)["records"] - before) / (time.monotonic() - began))
+    return float((status(worker)[what] - before) / (time.monotonic() - began))
 
 
 def test_a_follower_that_takes_small_batches_gets_small_batches(bootstrap: str, topic: MakeTopic) -> None:
