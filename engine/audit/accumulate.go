@@ -77,7 +77,7 @@ func (s *originSide) judge(record *scan.Record) {
 	s.found.count(OffHash, func() Sample {
 		return Sample{
 			Origin: s.shower().place(s.config.Origin, s.partition, record), Expected: new(home),
-			Why: fmt.Sprintf("%s puts this key into partition %d of %d", s.config.Partitioner, home, s.rules.origins),
+			Why: fmt.Sprintf("%s puts this key into partition %d of %d", s.rules.native.name, home, s.rules.origins),
 		}
 	})
 }
@@ -101,6 +101,7 @@ type followerSide struct {
 	foundAtOnce  *findings
 	recordsLater int64
 	newcomers    map[int64]*newcomer
+	late         late
 }
 
 func newFollowerSide(t *terms, partition int32) *followerSide {
@@ -118,7 +119,7 @@ func (s *followerSide) turn() {
 		}
 	}
 	clear(s.unproved)
-	s.firstLater, s.interleaved, s.recordsLater, s.newcomers = -1, false, 0, nil
+	s.firstLater, s.interleaved, s.recordsLater, s.newcomers, s.late = -1, false, 0, nil, late{}
 	s.foundAtOnce = newFindings(s.config.Samples)
 }
 
@@ -132,6 +133,10 @@ func (s *followerSide) Take(record *scan.Record) error {
 		return s.postpone(record, origin, what)
 	}
 	if why := s.foreign(record, origin, is); why != "" {
+		if s.reports(record.ProducerID) {
+			s.late.add(s.straggler(record, is))
+			return nil
+		}
 		s.foundAtOnce.count(Foreign, func() Sample { return s.sample(record, origin, is, why) })
 		return nil
 	}
@@ -142,13 +147,13 @@ func (s *followerSide) Take(record *scan.Record) error {
 	}
 	if expected := s.rules.follower(record, p, o); expected != s.partition {
 		s.foundAtOnce.count(Misplaced, func() Sample {
-			made := s.sample(record, origin, true, fmt.Sprintf("%s puts this record into partition %d of %d", s.config.Partitioner, expected, s.rules.followers))
+			made := s.sample(record, origin, true, fmt.Sprintf("%s puts this record into partition %d of %d", s.rules.copied.name, expected, s.rules.followers))
 			made.Expected = new(expected)
 			return made
 		})
 	}
 	plain, timed := s.digest.record(p, o, what, record.TimestampMs)
-	s.accumulate(deferred{record.Offset, p, o, plain, timed, record.LogAppendTime})
+	s.accumulate(deferred{record.Offset, record.TimestampMs, p, o, plain, timed, record.LogAppendTime})
 	return nil
 }
 

@@ -100,7 +100,7 @@ func history(j *judge) (natives, copies []message) {
 			one := message{p: p, o: o, value: fmt.Sprint("v", random.IntN(50)), timeMs: 1000 + o, producer: 5, headers: []string{"a", "1", "b", "null"}}
 			for { // a key of this partition
 				one.key = fmt.Sprint("k", random.IntN(500))
-				if j.rules.place([]byte(one.key), origins) == p {
+				if j.rules.native.place([]byte(one.key), origins) == p {
 					break
 				}
 			}

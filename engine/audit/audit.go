@@ -65,6 +65,11 @@ func complete(config *wire.Audit) error {
 	default:
 		return wire.Faultf("bad_configuration", "off_hash %q is neither violation nor accepted", config.OffHash)
 	}
+	switch config.Stragglers {
+	case "", "violation", "report":
+	default:
+		return wire.Faultf("bad_configuration", "stragglers %q is neither violation nor report", config.Stragglers)
+	}
 	if config.Group == "" {
 		return wire.Faultf("bad_configuration", "the configuration names no group")
 	}
@@ -158,6 +163,9 @@ func (s *session) next(ctx context.Context) (Verdict, error) {
 	}
 	s.told.Store(verdict.Standing)
 	s.at.Store(verdict.Window)
+	for _, each := range s.stragglers(&verdict) {
+		s.to.Emit(each)
+	}
 	s.to.Emit(verdict)
 	if verdict.Standing == Proved {
 		s.to.Emit(s.cut(&verdict))

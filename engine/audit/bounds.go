@@ -16,7 +16,7 @@ func (j *judge) begin(ctx context.Context) error {
 	if err := j.ended(ctx); err != nil {
 		return err
 	}
-	if err := j.look(ctx); err != nil {
+	if err := j.lookFirst(ctx); err != nil {
 		return err
 	}
 	if len(j.marks) == 0 && (j.config.From == nil || j.config.Until == nil) {
@@ -29,6 +29,17 @@ func (j *judge) begin(ctx context.Context) error {
 		}
 	}
 	return j.checkUntil(ctx)
+}
+
+// lookFirst looks once more where nothing is found: the group's very first positions may still be pending.
+func (j *judge) lookFirst(ctx context.Context) error {
+	if err := j.look(ctx); err != nil || len(j.marks) > 0 {
+		return err
+	}
+	if _, err := settledPositionsOf(ctx, j.client(), j.config.Group, j.config.Origin); err != nil {
+		return err
+	}
+	return j.look(ctx)
 }
 
 // checkUntil refuses an end that the origin has not reached: it would be waited for in vain.

@@ -122,6 +122,7 @@ type Verdict struct {
 	Violations       map[string]int64 `json:"violations"`
 	ViolationsExact  bool             `json:"violations_exact"` // false: at least so many
 	Accepted         map[string]int64 `json:"accepted"`
+	Stragglers       int64            `json:"stragglers"` // in this window, when they are reported
 	Samples          []Sample         `json:"samples"`
 	DigestFields     []string         `json:"digest_fields"`
 	DigestNote       string           `json:"digest_note,omitempty"`
@@ -129,6 +130,27 @@ type Verdict struct {
 	Seconds          float64          `json:"seconds"`
 	RecordsPerSecond float64          `json:"records_per_second"` // read, both sides
 	JudgedPerSecond  float64          `json:"judged_per_second"`  // origin records with their counterparts
+}
+
+// Straggler is a record on the follower, from where the epoch began, that no lane of the run wrote, whatever it says of itself.
+type Straggler struct {
+	Partition   int32 `json:"partition"`
+	Offset      int64 `json:"offset"`
+	TimestampMs int64 `json:"timestamp_ms"`
+	ProducerID  int64 `json:"producer_id"` // -1: its producer is not idempotent
+	Provenance  bool  `json:"provenance"`  // it carries the form of it
+}
+
+// Stragglers names those of one window, before its verdict; a window may have several of these.
+type Stragglers struct {
+	Event    string      `json:"event"` // stragglers
+	AtMs     int64       `json:"at_ms"`
+	Window   int64       `json:"window"`
+	Topic    string      `json:"topic"`
+	Records  []Straggler `json:"records"`
+	Count    int64       `json:"count"`    // of the window
+	Total    int64       `json:"total"`    // of all windows of this process
+	Complete bool        `json:"complete"` // all of the window are named
 }
 
 // VerifiedCut says that below Origin and below Follower the records are the same. Exact: nothing below Follower belongs past Origin.

@@ -28,6 +28,7 @@ type judge struct {
 	reached          wire.Offsets // follower, up to where it was read
 	reachedBefore    wire.Offsets // the same before the last window
 	window           int64
+	stragglersTotal  int64
 	standing         string
 	phase            atomic.Value // string
 	total            atomic.Int64 // offsets of this window, both sides

@@ -23,6 +23,7 @@ type newcomer struct {
 
 type deferred struct {
 	at           int64 // on the follower
+	timestampMs  int64
 	p            int32
 	o            int64
 	plain, timed number
@@ -48,7 +49,7 @@ func (s *followerSide) postpone(record *scan.Record, origin provenance.Origin, w
 		return wire.Faultf("engine_failed", "producer id %d wrote more than %d records past the window that no position names", record.ProducerID, deferredMost)
 	}
 	plain, timed := s.digest.record(origin.Partition, origin.Offset, what, record.TimestampMs)
-	from.records = append(from.records, deferred{record.Offset, origin.Partition, origin.Offset, plain, timed, record.LogAppendTime})
+	from.records = append(from.records, deferred{record.Offset, record.TimestampMs, origin.Partition, origin.Offset, plain, timed, record.LogAppendTime})
 	return nil
 }
 
@@ -65,10 +66,14 @@ func (s *followerSide) settle() {
 	}
 }
 
-// refuse calls every newcomer that is left foreign.
+// refuse calls every newcomer that is left foreign, or a straggler.
 func (s *followerSide) refuse() {
-	for _, each := range s.newcomers {
-		for range each.records {
+	for id, each := range s.newcomers {
+		for _, one := range each.records {
+			if s.reports(id) {
+				s.late.add(Straggler{Partition: s.partition, Offset: one.at, TimestampMs: one.timestampMs, ProducerID: id, Provenance: true})
+				continue
+			}
 			s.foundAtOnce.count(Foreign, each.sample)
 		}
 	}

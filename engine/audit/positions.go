@@ -29,8 +29,17 @@ type committed struct {
 // positionsOf reads what a group has committed on a topic, without waiting for what is pending: a position counts from the moment
 // its transaction was decided. The records of that transaction are then below the follower's high watermark, which is read next.
 func positionsOf(ctx context.Context, client *kgo.Client, group string, topic wire.Topic) (map[int32]committed, error) {
+	return patiently(ctx, client, group, topic, false)
+}
+
+// settledPositionsOf waits until nothing is pending. A busy mirror has nearly always something pending.
+func settledPositionsOf(ctx context.Context, client *kgo.Client, group string, topic wire.Topic) (map[int32]committed, error) {
+	return patiently(ctx, client, group, topic, true)
+}
+
+func patiently(ctx context.Context, client *kgo.Client, group string, topic wire.Topic, stable bool) (map[int32]committed, error) {
 	for deadline := time.Now().Add(coordinator); ; {
-		found, err := positionsOnce(ctx, client, group, topic)
+		found, err := positionsOnce(ctx, client, group, topic, stable)
 		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
 			return found, err
 		}
@@ -42,9 +51,9 @@ func positionsOf(ctx context.Context, client *kgo.Client, group string, topic wi
 	}
 }
 
-func positionsOnce(ctx context.Context, client *kgo.Client, group string, topic wire.Topic) (map[int32]committed, error) {
+func positionsOnce(ctx context.Context, client *kgo.Client, group string, topic wire.Topic, stable bool) (map[int32]committed, error) {
 	request := kmsg.NewPtrOffsetFetchRequest()
-	request.Group = group
+	request.Group, request.RequireStable = group, stable
 	asked := kmsg.NewOffsetFetchRequestGroup()
 	asked.Group, asked.MemberEpoch = group, -1
 	request.Groups = append(request.Groups, asked)

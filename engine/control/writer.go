@@ -66,6 +66,8 @@ func (w *writer) obey(ctx context.Context, command wire.Command) (any, error) {
 		return w.finishPositions(ctx, command)
 	case "write_control":
 		return w.writeControl(ctx, command)
+	case "append_records":
+		return w.appendRecords(ctx, command)
 	case "fence":
 		return w.fence(ctx, command)
 	}

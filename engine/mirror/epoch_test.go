@@ -3,8 +3,10 @@ package mirror
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -19,8 +21,8 @@ import (
 
 const control = "_cutover.control"
 
-// said is a batch of one control record.
-func said(words string) *transaction.Batch {
+// spoken is a batch of one control record.
+func spoken(words string) *transaction.Batch {
 	body := []byte{0, 0, 0, 1} // attributes, time, offset, no key
 	body = append(binary.AppendVarint(body, int64(len(words))), words...)
 	body = append(body, 0)
@@ -55,7 +57,19 @@ func controlled(t *testing.T) (wire.Mirror, *kgo.Client, *transaction.Session) {
 	return config, client, driver
 }
 
+// write appends a pair and an attempt to begin an epoch up to this record.
 func write(t *testing.T, driver *transaction.Session, config wire.Mirror, kind string, epoch int) {
+	t.Helper()
+	for _, words := range []string{
+		fmt.Sprintf(`{"type":"PAIR","pair":%q}`, config.Pair),
+		fmt.Sprintf(`{"type":"HOLD","pair":%q,"term":1,"epoch":%d,"to":%q}`, config.Pair, epoch, kind),
+		fmt.Sprintf(`{"type":%q,"pair":%q,"term":1,"epoch":%d,"cut":{"source":{},"target":{}}}`, kind, config.Pair, epoch),
+	} {
+		say(t, driver, words)
+	}
+}
+
+func say(t *testing.T, driver *transaction.Session, words string) {
 	t.Helper()
 	request := kmsg.NewPtrMetadataRequest()
 	about := kmsg.NewMetadataRequestTopic()
@@ -65,9 +79,71 @@ func write(t *testing.T, driver *transaction.Session, config wire.Mirror, kind s
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := fmt.Sprintf(`{"type":%q,"pair":%q,"epoch":%d}`, kind, config.Pair, epoch)
-	if _, err := driver.Append(t.Context(), control, known.Topics[0].TopicID, known.Topics[0].Partitions[0].Leader, said(words)); err != nil {
+	if _, err := driver.Append(t.Context(), control, known.Topics[0].TopicID, known.Topics[0].Partitions[0].Leader, spoken(words)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// logs are the vectors of tests/golden/epochs.json.
+type logs []struct {
+	Pair    string   `json:"pair"`
+	Epoch   uint32   `json:"epoch"`
+	Records []string `json:"records"`
+}
+
+func TestTheControlLogMeansWhatTheProtocolSays(t *testing.T) {
+	raw, err := os.ReadFile("../../tests/golden/epochs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases logs
+	if err := json.Unmarshal(raw, &cases); err != nil || len(cases) < 100 {
+		t.Fatalf("%d cases: %v", len(cases), err)
+	}
+	for i, each := range cases {
+		read := pairLog{}
+		for _, words := range each.Records {
+			if err := read.take([]byte(words)); err != nil {
+				t.Fatalf("case %d: %s: %v", i, words, err)
+			}
+		}
+		if read.epoch(each.Pair) != each.Epoch {
+			t.Errorf("case %d: epoch %d, the protocol says %d", i, read.epoch(each.Pair), each.Epoch)
+		}
+	}
+}
+
+func TestARecordThatIsNoneOfTheProtocolsEndsTheReading(t *testing.T) {
+	for _, words := range []string{"", "no JSON", `{"type":"SURPRISE","pair":"p"}`, `{"pair":"p"}`, "[]", `{"type":"HOLD","term":"1"}`, `{"v":2,"type":"HOLD","pair":"p"}`} {
+		if err := (pairLog{}).take([]byte(words)); err == nil {
+			t.Errorf("%q is taken for a record", words)
+		}
+	}
+}
+
+func TestAReleaseBehindAnExpiredBeginsNoEpoch(t *testing.T) {
+	config, client, driver := controlled(t)
+	for _, words := range []string{
+		`{"type":"PAIR","pair":"p"}`,
+		`{"type":"HOLD","pair":"p","term":1,"epoch":1,"to":"TARGET"}`,
+		`{"type":"EXPIRED","pair":"p","term":1,"instance":"i"}`,
+		`{"type":"TARGET","pair":"p","term":1,"epoch":1,"cut":{"source":{},"target":{}}}`,
+	} {
+		say(t, driver, words)
+	}
+	if err := driver.End(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := stillOurs(t.Context(), client, config); err != nil {
+		t.Error(err)
+	}
+	say(t, driver, "no JSON")
+	if err := driver.End(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	var fault *wire.Fault
+	if err := stillOurs(t.Context(), client, config); !errors.As(err, &fault) || fault.Name != "control_unreadable" {
+		t.Errorf("%v", err)
 	}
 }
 

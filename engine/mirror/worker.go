@@ -89,7 +89,7 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) serve(ctx context.Context) (string, error) {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
-	cuts := time.NewTicker(5 * time.Millisecond)
+	cuts := time.NewTicker(time.Millisecond) // producers may be held until the cut is said
 	defer cuts.Stop()
 	for began := time.Now(); ; {
 		select {

@@ -189,6 +189,39 @@ func TestCallsWaitWhileTheTransactionBeforeSettles(t *testing.T) {
 	}
 }
 
+func TestTheFirstRecordOfATransactionWaitsWhileTheOneBeforeSettles(t *testing.T) {
+	f := fixed(t)
+	session := f.open()
+	var refused atomic.Int32
+	f.fake.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		f.fake.KeepControl()
+		return refusing(request, f.id, 1, kerr.ConcurrentTransactions), nil, true
+	})
+	offset, err := session.Append(t.Context(), topic, f.id, 0, one(1))
+	f.must(err)
+	f.must(session.End(t.Context(), true))
+	ends, err := offsets.Stable(t.Context(), f.client, topic)
+	f.must(err)
+	if refused.Load() != 4 || offset != 0 || ends[1] < 1 {
+		t.Errorf("%d tries, offset %d, ends %v", refused.Load(), offset, ends)
+	}
+}
+
+// refusing answers a Produce with an error for one partition.
+func refusing(request kmsg.Request, id [16]byte, partition int32, why *kerr.Error) *kmsg.ProduceResponse {
+	answer := request.ResponseKind().(*kmsg.ProduceResponse)
+	about := kmsg.NewProduceResponseTopic()
+	about.Topic, about.TopicID = topic, id
+	part := kmsg.NewProduceResponseTopicPartition()
+	part.Partition, part.ErrorCode, part.ErrorMessage = partition, why.Code, kmsg.StringPtr("words of the broker")
+	about.Partitions = append(about.Partitions, part)
+	answer.Topics = append(answer.Topics, about)
+	return answer
+}
+
 func TestOpeningWaitsForTheCoordinatorButNotForOneThatMoved(t *testing.T) {
 	f := fixed(t)
 	answers := []int16{kerr.ConcurrentTransactions.Code, kerr.CoordinatorLoadInProgress.Code, 0, kerr.NotCoordinator.Code}
@@ -215,14 +248,7 @@ func TestARefusedBatchNamesItsPartition(t *testing.T) {
 	f := fixed(t)
 	session := f.open()
 	f.fake.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		answer := request.ResponseKind().(*kmsg.ProduceResponse)
-		about := kmsg.NewProduceResponseTopic()
-		about.Topic, about.TopicID = topic, f.id
-		part := kmsg.NewProduceResponseTopicPartition()
-		part.Partition, part.ErrorCode, part.ErrorMessage = 1, kerr.MessageTooLarge.Code, kmsg.StringPtr("words of the broker")
-		about.Partitions = append(about.Partitions, part)
-		answer.Topics = append(answer.Topics, about)
-		return answer, nil, true
+		return refusing(request, f.id, 1, kerr.MessageTooLarge), nil, true
 	})
 	var refused *BatchRefused
 	if err := f.commit(session, 1); !errors.As(err, &refused) || refused.Partition != 1 || refused.Words != ": words of the broker" {

@@ -3,6 +3,7 @@ package translate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand"
 	"slices"
 	"testing"
@@ -93,8 +94,8 @@ func generate(rng *rand.Rand, s shape) *layout {
 			byPartition[r.q] = append(byPartition[r.q], Seen{Parent: r.p, Origin: r.origin})
 		}
 		waiting[lane] = waiting[lane][count:]
-		for q, records := range byPartition {
-			l.write(rng, q, records, s.holes)
+		for _, q := range slices.Sorted(maps.Keys(byPartition)) { // in order, or a seed would not tell a layout
+			l.write(rng, q, byPartition[q], s.holes)
 		}
 	}
 	return l
@@ -140,9 +141,9 @@ func (l *layout) targets(from map[int32]int64) map[int32]Target {
 
 func (l *layout) spans(rng *rand.Rand) map[int32]Span {
 	spans := map[int32]Span{}
-	for p, end := range l.origins {
+	for _, p := range slices.Sorted(maps.Keys(l.origins)) {
 		if rng.Intn(4) > 0 { // some are not known
-			spans[p] = Span{0, end}
+			spans[p] = Span{0, l.origins[p]}
 		}
 	}
 	return spans

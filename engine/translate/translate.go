@@ -15,26 +15,23 @@ import (
 // Do answers one request through a client of the cluster.
 func Do(ctx context.Context, client *kgo.Client, request Request) (*Answer, error) {
 	began := time.Now()
-	epoch, err := request.epoch()
-	if err != nil {
+	if err := request.check(); err != nil {
 		return nil, err
 	}
-	for _, topic := range []wire.Topic{epoch.Origin, epoch.Follower} {
+	last := &request.Epochs[len(request.Epochs)-1]
+	for _, topic := range []wire.Topic{last.Origin, last.Follower} {
 		if _, err := leadersOf(ctx, client, topic); err != nil {
 			return nil, err
 		}
 	}
-	seen, err := look(ctx, client, epoch)
-	if err != nil {
+	work := &translation{request: &request, stats: &Stats{}}
+	if err := work.lookAt(ctx, client); err != nil {
 		return nil, err
 	}
-	work := &translation{request: &request, epoch: epoch, view: seen, stats: &Stats{}}
-	work.mirrored = NewMirrored(client, epoch.Follower, epoch.RunID, epoch.Epoch, seen.producers, work.stats)
-	work.whole = NewWhole(client, epoch.Origin, work.stats)
 	answer, err := work.run(ctx)
 	var disorder Disorder
 	if errors.As(err, &disorder) {
-		return nil, wire.Faultf("violation", "%v", err).With(map[string]any{"topic": epoch.Follower.Name, "partition": disorder.Partition, "offset": disorder.At.At,
+		return nil, wire.Faultf("violation", "%v", err).With(map[string]any{"partition": disorder.Partition, "offset": disorder.At.At,
 			"origin_partition": disorder.At.Parent, "origin_offset": disorder.At.Origin})
 	}
 	if err != nil {
@@ -46,126 +43,182 @@ func Do(ctx context.Context, client *kgo.Client, request Request) (*Answer, erro
 
 // translation is one request at work.
 type translation struct {
-	request  *Request
-	epoch    *Epoch
-	view     *view
-	mirrored *Reader
-	whole    *Reader
-	stats    *Stats
-	rounds   int
+	request *Request
+	legs    []*leg
+	given   wire.Offsets // the vector, complete
+	whole   Log          // of the side that is given
+	stats   *Stats
+	rounds  int
+}
+
+// lookAt makes a leg of each epoch. The present one is looked at first, since it is the one that moves; of an ended one that the
+// vector has passed nothing needs to be known.
+func (t *translation) lookAt(ctx context.Context, client *kgo.Client) error {
+	epochs := t.request.Epochs
+	for i := range epochs {
+		t.legs = append(t.legs, &leg{epoch: &epochs[i], forward: t.request.forward(&epochs[i])})
+	}
+	now := t.last()
+	var err error
+	if now.view, err = look(ctx, client, now.epoch); err != nil {
+		return err
+	}
+	given, _ := t.topics()
+	t.whole = NewWhole(client, given, t.stats)
+	if err := t.complete(given); err != nil {
+		return err
+	}
+	for _, each := range t.legs {
+		if each != now {
+			each.passed = each.isPassed(t.given)
+			if each.view, err = ended(ctx, client, each, now); err != nil {
+				return err
+			}
+		}
+		mirrored := NewMirrored(client, each.epoch.Follower, each.epoch.RunID, each.epoch.Epoch, each.view.producers, t.stats)
+		each.mirrored, each.wide = mirrored, mirrored.Wide()
+	}
+	return nil
+}
+
+// complete fills in what is missing of the vector.
+func (t *translation) complete(topic wire.Topic) (err error) {
+	begins, _ := t.begins()
+	stable, high := t.last().view.originStable, t.last().view.originHigh
+	if !t.last().forward {
+		stable, high = t.last().view.ends, t.last().view.ends
+	}
+	t.given, err = t.request.complete(topic, begins, stable, high)
+	return err
+}
+
+func (t *translation) last() *leg { return t.legs[len(t.legs)-1] }
+
+// topics gives the one that the vector is of, and the other.
+func (t *translation) topics() (given, other wire.Topic) {
+	if last := t.last(); !last.forward {
+		return last.epoch.Follower, last.epoch.Origin
+	}
+	return t.last().epoch.Origin, t.last().epoch.Follower
+}
+
+// begins gives where the logs of both topics begin.
+func (t *translation) begins() (given, other wire.Offsets) {
+	if v := t.last().view; !t.last().forward {
+		return v.followerBegin, v.originBegin
+	}
+	return t.last().view.originBegin, t.last().view.followerBegin
 }
 
 func (t *translation) run(ctx context.Context) (*Answer, error) {
-	if t.request.Direction == OriginToFollower {
-		return t.toFollower(ctx)
-	}
-	return t.toOrigin(ctx)
-}
-
-func (t *translation) say(answer *Answer, took time.Duration) {
-	answer.Mirror, answer.Start, answer.Begins, answer.Ends = t.view.mirror, t.view.start, t.view.begins, t.view.ends
-	answer.ProducerIDs = slices.Sorted(maps.Keys(t.view.producers))
-	answer.Rounds, answer.Requests = t.rounds, t.stats.Requests.Load()
-	answer.Records, answer.Bytes = t.stats.Records.Load(), t.stats.Bytes.Load()
-	answer.Milliseconds = float64(took.Microseconds()) / 1000
-}
-
-// toFollower: in each follower partition the first record whose origin is unread.
-func (t *translation) toFollower(ctx context.Context) (*Answer, error) {
-	given, lost, err := t.bounds(ctx)
-	if err != nil {
+	answer := &Answer{Strange: map[int32][]int32{}, Behind: map[int32]Behind{}}
+	if err := t.divide(ctx, answer); err != nil {
 		return nil, err
 	}
-	behind, err := t.behind(ctx, given)
-	if err != nil {
+	if err := t.behind(ctx, answer); err != nil {
 		return nil, err
 	}
 	count := t.request.Duplicates != "skip"
-	goal := Goal{Bounds: given, Spans: t.view.spans(), All: count}
-	found, rounds, err := Search(ctx, t.mirrored, t.view.targets(t.epoch), goal)
-	t.rounds += rounds
-	if err != nil {
+	for _, each := range t.legs {
+		rounds, err := each.settle(ctx, count)
+		t.rounds += rounds
+		if err != nil {
+			return nil, err
+		}
+		t.note(each, answer)
+	}
+	answer.Positions = compose(t.legs)
+	_, topic := t.topics()
+	_, begins := t.begins()
+	gone := expired(answer.Positions, begins)
+	if err := t.request.accept(topic, gone); err != nil {
 		return nil, err
 	}
-	answer := &Answer{Positions: wire.Offsets{}, Given: given, Lost: lost, Final: len(behind) == 0, Behind: behind, Strange: map[int32][]int32{}}
-	for q, each := range found {
-		answer.Positions[q] = each.Answer
-		if len(each.Strange) > 0 {
-			answer.Strange[q] = each.Strange
-		}
-		if t.view.begins[q] > t.epoch.FollowerStart[q] && len(each.Unread) > 0 {
-			answer.Unproved = append(answer.Unproved, q)
-		}
+	for p := range gone {
+		answer.Positions[p] = begins[p]
 	}
-	slices.Sort(answer.Unproved)
-	if !count {
-		return answer, nil
+	if count {
+		return answer, t.count(ctx, answer)
 	}
-	counted, rounds, err := ReadAgain(ctx, t.mirrored.Wide(), found, given)
-	t.rounds += rounds
-	answer.Duplicates = counted
-	return answer, err
+	return answer, nil
 }
 
-// bounds settles the vector to translate: complete, within the log, and not before the epoch.
-func (t *translation) bounds(ctx context.Context) (given, lost wire.Offsets, err error) {
-	v := t.view
-	given, lost, err = t.request.complete(t.epoch.Origin, v.originBegin, v.originStable, v.originHigh)
-	if err != nil {
-		return nil, nil, err
+// divide cuts the vector to each epoch; it must lie within the log, and not before the first epoch.
+func (t *translation) divide(ctx context.Context, answer *Answer) error {
+	topic, _ := t.topics()
+	begins, _ := t.begins()
+	answer.Given, answer.Lost = maps.Clone(t.given), wire.Offsets{}
+	for i, each := range t.legs {
+		from, until, _, _ := each.span()
+		if i == 0 {
+			from = nil // what lies before all epochs is looked at below
+		}
+		each.given = within(answer.Given, from, until)
+		each.lose(begins, answer)
 	}
-	maps.DeleteFunc(lost, func(p int32, _ int64) bool {
-		start, known := v.start[p]
-		return known && given[p] >= start // expired on the origin, but the follower has what was mirrored
-	})
-	if err := t.request.clamp(t.epoch.Origin, given, lost, v.originBegin); err != nil {
-		return nil, nil, err
+	if err := t.request.accept(topic, answer.Lost); err != nil {
+		return err
 	}
-	early := map[int32]Range{}
-	for p, start := range v.start {
-		if given[p] < start {
-			early[p] = Range{max(given[p], v.originBegin[p]), start}
+	return t.movable(ctx, begins)
+}
+
+// movable refuses positions from before the first epoch: what lies between was never mirrored.
+func (t *translation) movable(ctx context.Context, begins wire.Offsets) error {
+	first, early := t.legs[0], map[int32]Range{}
+	starts := first.view.start
+	if !first.forward {
+		starts = first.epoch.FollowerStart
+	}
+	for p, start := range starts {
+		if first.given[p] < start {
+			early[p] = Range{max(first.given[p], begins[p]), start}
 		}
 	}
 	holding, err := t.holding(ctx, early)
-	if err != nil {
-		return nil, nil, err
+	if err != nil || len(holding) == 0 {
+		return err
 	}
-	if len(holding) > 0 {
-		starts := wire.Offsets{}
-		for _, p := range holding {
-			starts[p] = v.start[p]
-		}
-		return nil, nil, wire.Faultf("not_movable", "%d partitions of %s: the group's positions lie before the mirror's start, and the records between were never mirrored", len(holding), t.epoch.Origin.Name).
-			With(map[string]any{"topic": t.epoch.Origin.Name, "partitions": holding, "start": numbered(starts)})
+	topic, _ := t.topics()
+	passed := wire.Offsets{}
+	for _, p := range holding {
+		passed[p] = starts[p]
 	}
-	return given, lost, nil
+	return wire.Faultf("not_movable", "%d partitions of %s: the group's positions lie before the mirror's start, and the records between were never mirrored", len(holding), topic.Name).
+		With(map[string]any{"topic": topic.Name, "partitions": holding, "start": numbered(passed)})
 }
 
 // behind tells on which origin partitions the mirror has not passed the group yet. Markers and aborted records that alone
-// lie between do not count.
-func (t *translation) behind(ctx context.Context, given wire.Offsets) (map[int32]Behind, error) {
-	behind, between := map[int32]Behind{}, map[int32]Range{}
-	for p, position := range given {
-		mirror, known := t.view.mirror[p]
+// lie between do not count. A group on the follower cannot be ahead of the mirror, nor can any in an epoch that has ended.
+func (t *translation) behind(ctx context.Context, answer *Answer) error {
+	last := t.last()
+	v, epoch := last.view, last.epoch
+	if !last.forward && len(v.mirror) != int(epoch.Origin.Partitions) {
+		return wire.Faultf("mirror_not_started", "group %s has positions on %d of %d partitions of %s", epoch.Group, len(v.mirror), epoch.Origin.Partitions, epoch.Origin.Name).
+			With(map[string]any{"group": epoch.Group})
+	}
+	between := map[int32]Range{}
+	for p, position := range last.given {
+		mirror, known := v.mirror[p]
 		switch {
+		case !last.forward:
 		case !known:
-			behind[p] = Behind{position, -1}
+			answer.Behind[p] = Behind{position, -1}
 		case mirror >= position:
-		case t.view.originStable[p] < position:
-			behind[p] = Behind{position, mirror}
+		case v.originStable[p] < position:
+			answer.Behind[p] = Behind{position, mirror}
 		default:
-			between[p] = Range{max(mirror, t.view.originBegin[p]), position}
+			between[p] = Range{max(mirror, v.originBegin[p]), position}
 		}
 	}
 	holding, err := t.holding(ctx, between)
 	for _, p := range holding {
-		behind[p] = Behind{given[p], t.view.mirror[p]}
+		answer.Behind[p] = Behind{last.given[p], v.mirror[p]}
 	}
-	return behind, err
+	answer.Final = len(answer.Behind) == 0
+	return err
 }
 
-// holding tells which ranges of the origin hold at least one data record.
+// holding tells which ranges of the side that is given hold at least one data record.
 func (t *translation) holding(ctx context.Context, ranges map[int32]Range) ([]int32, error) {
 	var holding []int32
 	rounds, err := Scan(ctx, t.whole, ranges, func(p int32, _ Seen) bool {
@@ -177,41 +230,48 @@ func (t *translation) holding(ctx context.Context, ranges map[int32]Range) ([]in
 	return holding, err
 }
 
-// toOrigin: per origin partition the least of the first unread records of the follower partitions.
-func (t *translation) toOrigin(ctx context.Context) (*Answer, error) {
-	v := t.view
-	given, lost, err := t.request.complete(t.epoch.Follower, v.begins, v.ends, v.ends)
-	if err != nil {
-		return nil, err
+// note adds what one epoch's search met on its way.
+func (t *translation) note(from *leg, answer *Answer) {
+	for q, each := range from.found {
+		for _, p := range each.Strange {
+			if !slices.Contains(answer.Strange[q], p) {
+				answer.Strange[q] = append(answer.Strange[q], p)
+			}
+		}
 	}
-	if err := t.request.clamp(t.epoch.Follower, given, lost, v.begins); err != nil {
-		return nil, err
+	for _, q := range from.unproved() {
+		if !slices.Contains(answer.Unproved, q) {
+			answer.Unproved = append(answer.Unproved, q)
+		}
 	}
-	if len(v.mirror) != int(t.epoch.Origin.Partitions) {
-		return nil, wire.Faultf("mirror_not_started", "group %s has positions on %d of %d partitions of %s", t.epoch.Group, len(v.mirror), t.epoch.Origin.Partitions, t.epoch.Origin.Name).
-			With(map[string]any{"group": t.epoch.Group})
+	slices.Sort(answer.Unproved)
+}
+
+// count adds up what will be read again, in all epochs.
+func (t *translation) count(ctx context.Context, answer *Answer) error {
+	answer.Duplicates = wire.Offsets{}
+	for _, each := range t.legs {
+		counted, rounds, err := each.again(ctx, answer.Positions)
+		t.rounds += rounds
+		if err != nil {
+			return err
+		}
+		for p, records := range counted {
+			answer.Duplicates[p] += records
+		}
 	}
-	targets := v.targets(t.epoch)
-	for q, target := range targets {
-		target.Within.From = given[q]
-		targets[q] = target
+	return nil
+}
+
+func (t *translation) say(answer *Answer, took time.Duration) {
+	for _, each := range t.legs {
+		answer.Epochs = append(answer.Epochs, each.part())
 	}
-	first, rounds, err := FirstUnread(ctx, t.mirrored, targets)
-	t.rounds += rounds
-	if err != nil {
-		return nil, err
-	}
-	answer := &Answer{Positions: Least(first, v.mirror), Given: given, Lost: lost, Final: true, Behind: map[int32]Behind{}, Strange: map[int32][]int32{}}
-	if err := t.request.clamp(t.epoch.Origin, answer.Positions, expired(answer.Positions, v.originBegin), v.originBegin); err != nil {
-		return nil, err
-	}
-	if t.request.Duplicates == "skip" {
-		return answer, nil
-	}
-	counted, rounds, err := ReadAgainOnOrigin(ctx, t.mirrored, t.mirrored.Wide(), v.targets(t.epoch), given, answer.Positions, v.spans())
-	t.rounds += rounds
-	answer.Duplicates = counted
-	return answer, err
+	last := answer.Epochs[len(answer.Epochs)-1]
+	answer.Mirror, answer.Start, answer.Begins, answer.Ends, answer.ProducerIDs = last.Mirror, last.Start, last.Begins, last.Ends, last.ProducerIDs
+	answer.Rounds, answer.Requests = t.rounds, t.stats.Requests.Load()
+	answer.Records, answer.Bytes = t.stats.Records.Load(), t.stats.Bytes.Load()
+	answer.Milliseconds = float64(took.Microseconds()) / 1000
 }
 
 // expired tells which positions lie below the log start, and by how many offsets.

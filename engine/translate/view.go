@@ -2,6 +2,7 @@ package translate
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,7 +19,8 @@ const decidedWithin = 10 * time.Second // for transactions on the follower that 
 // first, then the follower's ends (waiting until nothing below them is undecided), then the ids of those who wrote.
 type view struct {
 	originBegin, originStable, originHigh wire.Offsets
-	begins, ends                          wire.Offsets // of the follower
+	followerBegin                         wire.Offsets
+	begins, ends                          wire.Offsets // of the follower, where the epoch's records may be
 	mirror, start                         wire.Offsets
 	producers                             map[int64]bool
 }
@@ -62,12 +64,10 @@ func (v *view) lookAtOrigin(ctx context.Context, client *kgo.Client, epoch *Epoc
 // lookAtFollower waits until the last stable offset has reached the end as first seen: EndTxn answers before its markers
 // are written, and what the mirror's positions cover must be readable.
 func (v *view) lookAtFollower(ctx context.Context, client *kgo.Client, epoch *Epoch) (err error) {
-	if v.begins, err = offsets.Begin(ctx, client, epoch.Follower.Name); err != nil {
+	if v.followerBegin, err = offsets.Begin(ctx, client, epoch.Follower.Name); err != nil {
 		return err
 	}
-	for q, from := range epoch.FollowerStart {
-		v.begins[q] = max(v.begins[q], from)
-	}
+	v.begins = above(v.followerBegin, epoch.FollowerStart)
 	high, err := offsets.High(ctx, client, epoch.Follower.Name)
 	if err != nil {
 		return err
@@ -86,6 +86,51 @@ func (v *view) lookAtFollower(ctx context.Context, client *kgo.Client, epoch *Ep
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// above gives the greater of both, by partition of the first.
+func above(begins, starts wire.Offsets) wire.Offsets {
+	higher := maps.Clone(begins)
+	for q, from := range starts {
+		higher[q] = max(higher[q], from)
+	}
+	return higher
+}
+
+// ended is the view of an epoch that is over: all that can be known of it is below its ends, and its mirror stands there. The
+// logs begin where the present epoch's view says, which is of the same two topics.
+func ended(ctx context.Context, client *kgo.Client, of, now *leg) (*view, error) {
+	epoch := of.epoch
+	begins := map[wire.TopicID]wire.Offsets{now.epoch.Origin.ID: now.view.originBegin, now.epoch.Follower.ID: now.view.followerBegin}
+	seen := &view{originBegin: begins[epoch.Origin.ID], originStable: epoch.End, originHigh: epoch.End, followerBegin: begins[epoch.Follower.ID],
+		ends: epoch.FollowerEnd, mirror: epoch.End, start: epoch.Start}
+	seen.begins = above(seen.followerBegin, epoch.FollowerStart)
+	if of.passed {
+		return seen, nil
+	}
+	if len(epoch.ProducerIDs) > 0 && len(epoch.Start) > 0 {
+		return seen, seen.readProducers(epoch, nil)
+	}
+	marks, err := offsets.Committed(ctx, client, epoch.Group, epoch.Origin.Name, epoch.Origin.ID)
+	if err != nil {
+		return nil, err
+	}
+	for p, end := range epoch.End {
+		if _, known := marks[p]; !known && end > epoch.Start[p] {
+			return nil, wire.Faultf("mirror_not_started", "group %s has no position on partition %d of %s (any more): who its lanes were must be given", epoch.Group, p, epoch.Origin.Name).
+				With(map[string]any{"group": epoch.Group, "epoch": epoch.Epoch})
+		}
+	}
+	if err := seen.readMarks(epoch, marks); err != nil {
+		return nil, err
+	}
+	for p, end := range epoch.End {
+		if seen.mirror[p] != end {
+			return nil, wire.Faultf("foreign_positions", "group %s stands at %d on partition %d of %s, and its epoch ended at %d", epoch.Group, seen.mirror[p], p, epoch.Origin.Name, end).
+				With(map[string]any{"group": epoch.Group, "partition": p})
+		}
+	}
+	return seen, seen.readProducers(epoch, marks)
 }
 
 func undecided(stable, high wire.Offsets) []int32 {
@@ -111,6 +156,9 @@ func (v *view) readMarks(epoch *Epoch, marks map[int32]offsets.Position) error {
 	}
 	for p, from := range epoch.Start {
 		v.start[p] = from
+		if _, begun := v.mirror[p]; !begun && len(epoch.FollowerStart) > 0 {
+			v.mirror[p] = from // the epoch began at a cut, and its mirror has not moved yet
+		}
 	}
 	if len(v.mirror) == 0 {
 		return wire.Faultf("mirror_not_started", "group %s has no positions on %s: nothing was mirrored under this run", epoch.Group, epoch.Origin.Name).

@@ -111,33 +111,59 @@ type Mirror struct {
 	TransactionTimeoutMs int32   `json:"transaction_timeout_ms"`
 	MinIntervalMs        int     `json:"min_interval_ms"` // between transactions of a lane when caught up
 	Rate                 Rate    `json:"rate"`
-	ControlTopic         string  `json:"control_topic"` // empty: no epochs to watch
-	Pair                 string  `json:"pair"`          // as named in control records
-	Walls                Offsets `json:"walls"`         // copy nothing at or past these; a later drain_to replaces them
+	ControlTopic         string  `json:"control_topic"`  // empty: no epochs to watch
+	Pair                 string  `json:"pair"`           // as named in control records
+	Walls                Offsets `json:"walls"`          // copy nothing at or past these; a later drain_to replaces them
+	FollowerStart        Offsets `json:"follower_start"` // where the epoch began on the follower: below it stand records of earlier epochs
 }
 
 // Audit configures a judge of origin against follower.
 type Audit struct {
 	Common
-	RunID       RunID   `json:"run_id"`
-	Epoch       uint32  `json:"epoch"`
-	Group       string  `json:"group"` // the mirror's group, whose committed positions bound the range
-	Origin      Topic   `json:"origin"`
-	Follower    Topic   `json:"follower"`
-	Partitioner string  `json:"partitioner"`
-	NullKeys    string  `json:"null_keys"`
-	ProducerIDs []int64 `json:"producer_ids"` // of the lanes; empty: taken from the group's commit metadata
-	From        Offsets `json:"from"`         // origin; absent: the mirror's start vector
-	Until       Offsets `json:"until"`        // origin, exclusive; absent: the mirror's committed positions
-	Samples     int     `json:"samples"`
-	ShowData    bool    `json:"show_data"` // keys and values in samples
-	OffHash     string  `json:"off_hash"`  // native records outside their hash's partition: violation, accepted
-	Follow      bool    `json:"follow"`
-	IntervalMs  int     `json:"interval_ms"` // between windows when following
+	RunID             RunID   `json:"run_id"`
+	Epoch             uint32  `json:"epoch"`
+	Group             string  `json:"group"` // the mirror's group, whose committed positions bound the range
+	Origin            Topic   `json:"origin"`
+	Follower          Topic   `json:"follower"`
+	Partitioner       string  `json:"partitioner"`
+	NullKeys          string  `json:"null_keys"`
+	OriginPartitioner string  `json:"origin_partitioner"` // of native records; empty: the same
+	ProducerIDs       []int64 `json:"producer_ids"`       // of the lanes; empty: taken from the group's commit metadata
+	From              Offsets `json:"from"`               // origin; absent: the mirror's start vector
+	Until             Offsets `json:"until"`              // origin, exclusive; absent: the mirror's committed positions
+	Samples           int     `json:"samples"`
+	ShowData          bool    `json:"show_data"`  // keys and values in samples
+	OffHash           string  `json:"off_hash"`   // native records outside their hash's partition: violation, accepted
+	Stragglers        string  `json:"stragglers"` // follower records that nobody of the run wrote: violation, report
+	Follow            bool    `json:"follow"`
+	IntervalMs        int     `json:"interval_ms"` // between windows when following
 
 	FollowerFrom     Offsets  `json:"follower_from"`      // where the epoch began on the follower; absent: the positions of the last ended group, else 0
 	EndedGroups      []string `json:"ended_groups"`       // of the epochs before this one, oldest first
 	EndedProducerIDs []int64  `json:"ended_producer_ids"` // of their lanes, beside those that the groups' metadata names
+}
+
+// DualAudit configures a judge of two topics to which producers write every record themselves.
+type DualAudit struct {
+	Common
+	Source            Topic   `json:"source"`
+	Target            Topic   `json:"target"`
+	SourceFrom        Offsets `json:"source_from"` // absent: the first offsets
+	TargetFrom        Offsets `json:"target_from"`
+	SourceUntil       Offsets `json:"source_until"` // exclusive; absent: the ends of now
+	TargetUntil       Offsets `json:"target_until"`
+	SourcePartitioner string  `json:"source_partitioner"`
+	TargetPartitioner string  `json:"target_partitioner"` // empty: the same
+	Stamps            string  `json:"stamps"`             // optional, required
+	Align             bool    `json:"align"`              // the ranges begin and end where nobody was held
+	PatienceMs        int64   `json:"patience_ms"`        // how far apart the two records of one write may be
+	Follow            bool    `json:"follow"`
+	IntervalMs        int     `json:"interval_ms"` // between verdicts when following
+	Samples           int     `json:"samples"`
+	ShowData          bool    `json:"show_data"`     // keys and values in samples
+	OffHash           string  `json:"off_hash"`      // records outside their hash's partition: violation, accepted
+	SpillDir          string  `json:"spill_dir"`     // empty: the system's temporary directory
+	PendingLimit      int     `json:"pending_limit"` // unmatched records in memory; the rest waits on disk
 }
 
 // Control configures the process that makes the driver's own writes and translations.

@@ -12,6 +12,7 @@ import (
 
 	"cutover/engine/audit"
 	"cutover/engine/control"
+	"cutover/engine/dualaudit"
 	"cutover/engine/mirror"
 	"cutover/engine/wire"
 )
@@ -26,13 +27,16 @@ type role struct {
 }
 
 func roles() map[string]role {
-	mirrored, audited, controlled := &wire.Mirror{}, &wire.Audit{}, &wire.Control{}
+	mirrored, audited, dual, controlled := &wire.Mirror{}, &wire.Audit{}, &wire.DualAudit{}, &wire.Control{}
 	return map[string]role{
 		"mirror": {mirrored, &mirrored.Common, func(ctx context.Context, to *wire.Server, v string) error {
 			return mirror.Run(ctx, *mirrored, to, v)
 		}},
 		"audit": {audited, &audited.Common, func(ctx context.Context, to *wire.Server, v string) error {
 			return audit.Run(ctx, *audited, to, v)
+		}},
+		"dual-audit": {dual, &dual.Common, func(ctx context.Context, to *wire.Server, v string) error {
+			return dualaudit.Run(ctx, *dual, to, v)
 		}},
 		"control": {controlled, &controlled.Common, func(ctx context.Context, to *wire.Server, v string) error {
 			return control.Run(ctx, *controlled, to, v)
@@ -50,7 +54,7 @@ func main() {
 		chosen, known = roles()[os.Args[1]]
 	}
 	if !known {
-		fmt.Fprintln(os.Stderr, "usage: cutover-engine mirror|audit|control < configuration.json")
+		fmt.Fprintln(os.Stderr, "usage: cutover-engine mirror|audit|dual-audit|control < configuration.json")
 		os.Exit(2)
 	}
 	if err := serve(chosen); err != nil {
