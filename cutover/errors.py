@@ -600,3 +600,349 @@ class PositionsUnreadable(PlanWrong):
 
     id = "CUT-POS-005"
     advice = "Write 0=1200,1=980 or a file of topic,partition,offset lines, as kafka-consumer-groups --export writes it."
+
+
+class IllegalMove(Refused):
+    """A run cannot go from where it stands to there."""
+
+    id = "CUT-RUN-001"
+    advice = "Run cutover status to see where it stands; from completed there is no way back but a new cutover."
+
+
+class FlipUndone(Refused):
+    """An attempt to switch the writes was undone: producers go on where they were."""
+
+    id = "CUT-FLP-001"
+    exit_code = 6
+    traffic = "Producers write where they wrote before; the pause is over and nothing is lost."
+    advice = "Read why, remove the cause, then run the same command again."
+
+
+class AttemptsSpent(Decision):
+    """The writes could not be switched in as many attempts as the plan allows."""
+
+    id = "CUT-FLP-002"
+    traffic = "Producers write where they wrote before; every attempt was undone."
+    advice = "Read what each attempt met (cutover journal show), remove it, then: cutover resume RUN, which counts them anew."
+
+
+class StragglerFound(Violation):
+    """A producer or a group is on the side that it should have left."""
+
+    id = "CUT-STR-001"
+    traffic = "Producers go on as before; the records named are on one topic only until they are carried over."
+    advice = "Find and stop the writer; then carry its records over: cutover forward RUN; then: cutover resume RUN."
+
+
+class GroupNotMoved(Refused):
+    """A group could not be moved and reads on where it read before."""
+
+    id = "CUT-MOV-001"
+    traffic = "The group reads where it read before; its positions there are untouched."
+    advice = "Read why, remove the cause, then: cutover resume RUN (nobody drives: cutover run PLAN)."
+
+
+class MoveUnclear(Decision):
+    """A group stands between the two topics and nobody can tell by looking how to go on."""
+
+    id = "CUT-MOV-002"
+    traffic = "The other groups and the producers go on as before."
+    advice = (
+        "Look at the group's members and positions as named, start or stop its members, then: cutover resume RUN"
+        " (nobody drives: cutover run PLAN)."
+    )
+
+
+class TooManyDuplicates(Refused):
+    """Moving a group now would make it read more records again than its plan allows."""
+
+    id = "CUT-MOV-003"
+    advice = "Wait until the group is nearer to the mirror, raise max_duplicates in a new plan, or move it at a cut."
+
+
+class PreflightRed(Refused):
+    """The preflight found what would stop the run."""
+
+    id = "CUT-PRE-000"
+    exit_code = 4
+    advice = "Remove each red finding, acknowledge each amber one by its id in the plan, then run the command again."
+
+
+class ApprovalMissing(Refused):
+    """A gate of the plan has not the approvals it asks for."""
+
+    id = "CUT-APR-001"
+    exit_code = 3
+    advice = "Have it approved: cutover approve PLAN --gate GATE --name NAME --reason WORDS."
+
+
+class DeadlinePassed(Decision):
+    """A stage took longer than the plan allows."""
+
+    id = "CUT-RUN-002"
+    advice = "Read what it waits for; then: cutover resume RUN (nobody drives: cutover run PLAN), or roll back."
+
+
+class NotReversible(Refused):
+    """The run cannot be rolled back to there."""
+
+    id = "CUT-RUN-003"
+    advice = "Name one of the stages that cutover status lists, or begin a new cutover from the target to the source."
+
+
+class GroupsOnFollower(Decision):
+    """The run cannot be left as it is: groups read the topic that only the mirror keeps equal."""
+
+    id = "CUT-RUN-004"
+    traffic = "Producers and consumers go on as before; the mirror goes on."
+    advice = "Move the groups back first (cutover rollback), or hand the mirror over to somebody who keeps it running (cutover mirror)."
+
+
+class TopicTaken(Refused):
+    """The target is there and is not of this run."""
+
+    id = "CUT-RUN-005"
+    advice = "Name another target, or remove the topic yourself if nobody needs it."
+
+
+class PatternCaught(Refused):
+    """A group subscribes by a pattern and took the target as soon as it was there."""
+
+    id = "CUT-RUN-006"
+    advice = "Have the group named above subscribe by name; the empty target was removed again. Then run the command again."
+
+
+class ControlTopicMissing(Refused):
+    """There is no control topic, or it is not what it must be."""
+
+    id = "CUT-CTL-001"
+    advice = "Create it before anybody is configured with it: cutover control create."
+
+
+class PlanUnreadable(PlanWrong):
+    """The file of a plan cannot be read as text."""
+
+    id = "CUT-PLN-003"
+    advice = "Check the name of the file and that it is UTF-8 text, then run the command again."
+
+
+class PlanInvalid(PlanWrong):
+    """The file of a plan is not a plan; everything that is wrong is named with its line."""
+
+    id = "CUT-PLN-004"
+    advice = "Correct the lines above (docs/plan.md explains each field), then run: cutover plan lint FILE"
+
+
+class PlanFileExists(Refused):
+    """A file of this name is there already, and is not overwritten."""
+
+    id = "CUT-PLN-006"
+    advice = "Name another file with -o, or remove that one yourself."
+
+
+class PlanChanged(Refused):
+    """The run was begun with another plan."""
+
+    id = "CUT-JRN-001"
+    advice = "Take the plan that the run was begun with (cutover journal show), or end the run and begin another under another name."
+
+
+class StepsChanged(Refused):
+    """The run was begun by a version of cutover with other steps."""
+
+    id = "CUT-JRN-002"
+    advice = "Finish the run with the version that began it, or roll it back with that version; then upgrade."
+
+
+class RunEnded(Refused):
+    """The run is over, and its journal is closed."""
+
+    id = "CUT-JRN-003"
+    advice = "Choose another name for a new run; cutover journal runs lists those that are taken."
+
+
+class JournalTampered(Violation):
+    """The journal is not what was written into it."""
+
+    id = "CUT-JRN-004"
+    traffic = "Traffic is as it was; nothing may rest on this journal."
+    advice = "Stop the driver, keep the database as it is, find who can write to it, and judge the topics by reading them."
+
+
+class JournalTooNew(Refused):
+    """The journal was last opened by a newer version of cutover."""
+
+    id = "CUT-JRN-005"
+    advice = "Upgrade this cutover, or name another journal with --journal."
+
+
+class JournalUnreachable(Unreachable):
+    """The journal's database does not answer or cannot be written; nothing was recorded."""
+
+    id = "CUT-JRN-006"
+    traffic = "Traffic is as it was: nothing is begun that cannot be recorded."
+    advice = "See that the database answers, has space and may be written; then run the same command again."
+
+
+class LeaseHeld(LeaseLost):
+    """Another driver holds the lease."""
+
+    id = "CUT-LEA-001"
+    advice = "Let it go on, or end it and wait until its lease is over; then run the same command again."
+
+
+class LeaseExpired(LeaseLost):
+    """The lease is no longer ours: it ran out, was taken over, or a clock stepped."""
+
+    id = "CUT-LEA-002"
+    traffic = "Traffic is as it was; from here on this process changes nothing."
+    advice = "Run cutover status to see who drives; if nobody does, run the same command again."
+
+
+class UnknownRun(PlanWrong):
+    """The journal knows no run of this name."""
+
+    id = "CUT-JRN-007"
+    advice = "cutover journal runs lists the runs; --journal (or CUTOVER_JOURNAL) says which journal is meant."
+
+
+class JournalUrlWrong(PlanWrong):
+    """The journal's URL cannot be used."""
+
+    id = "CUT-JRN-008"
+    advice = "Write sqlite:////var/lib/cutover/journal.db or postgresql+psycopg://USER@HOST/DATABASE."
+
+
+class JournalUnclear(Ambiguous):
+    """The journal's database did not say whether it kept the last entry."""
+
+    id = "CUT-JRN-009"
+    traffic = "Traffic goes on; nothing was begun after the entry in question."
+    advice = "See that the database answers and has space, then run the same command again: the journal is read anew first."
+
+
+class NothingPublished(Refused):
+    """No driver has published how the run stands."""
+
+    id = "CUT-RUN-007"
+    advice = "Start it: cutover run PLAN; or read what happened: cutover journal show RUN."
+
+
+class HookFailed(Decision):
+    """A hook said that it did not do what it was asked for."""
+
+    id = "CUT-HOK-001"
+    traffic = "Nothing is assumed of what the hook stops or starts; everybody else goes on as before."
+    advice = (
+        "Read what the hook said, remove the cause, then: cutover resume RUN (nobody drives: cutover run PLAN);"
+        " the hook is then run once more."
+    )
+
+
+class HookUnknown(Ambiguous):
+    """Nobody knows whether a hook did what it was asked for, and it is not run again."""
+
+    id = "CUT-HOK-002"
+    traffic = "What the hook stops or starts may or may not run; everybody else goes on as before."
+    advice = (
+        "Look whether it runs, make it what it should be, then say so: cutover confirm RUN NAME stopped (or started);"
+        " then: cutover resume RUN (nobody drives: cutover run PLAN)."
+    )
+
+
+class HookUnusable(PlanWrong):
+    """A hook cannot be used as it is written."""
+
+    id = "CUT-HOK-003"
+    advice = "Give a command for the verb as a list of words, or a url that begins with https://."
+
+
+class TargetReadEarly(Decision):
+    """Members of a group read the other side before its positions there were released."""
+
+    id = "CUT-MOV-004"
+    traffic = "Those members may skip or repeat records on the other side; everybody else goes on as before."
+    advice = (
+        "Stop the members named above on that side, remove the group's positions there, then: cutover resume RUN"
+        " (nobody drives: cutover run PLAN)."
+    )
+
+
+class GateNotMet(Refused):
+    """The gate of a group did not open in time."""
+
+    id = "CUT-MOV-005"
+    exit_code = 3
+    traffic = "The group reads where it read before; nothing was changed."
+    advice = "Read what it waits for; keep the members from starting and ask again."
+
+
+class WindowClosed(Refused):
+    """The plan's window is closed, so nothing that changes traffic begins."""
+
+    id = "CUT-APR-002"
+    exit_code = 3
+    advice = "A run that waits goes on by itself when it opens, one that has ended with cutover run PLAN; going back is always allowed."
+
+
+class ClientError(CutoverError):
+    """A call of the client library was not carried out."""
+
+    id = "CUT-CLI-000"
+    traffic = "Nothing of this call was written or handed out."
+
+
+class ClientSettingsWrong(ClientError):
+    """A `cutover.` setting of a client is missing, unknown or not of its kind."""
+
+    id = "CUT-CLI-001"
+    exit_code = 2
+    advice = "Correct the settings; docs/client.md lists them."
+
+
+class ProducersHeld(ClientError):
+    """Producers are held for a switch, and it lasts longer than this caller waits."""
+
+    id = "CUT-CLI-002"
+    traffic = "The record was not taken; the instance goes on by itself when the switch is over."
+    advice = "Make the same call again."
+
+
+class ControlUnavailable(ClientError):
+    """The control log cannot be followed, so nobody can say which topic is meant."""
+
+    id = "CUT-CLI-003"
+    traffic = "Nothing of this call was written or handed out; a side is never guessed."
+    advice = (
+        "See that the control topic is there, is the one it was, and may be read and written by this principal; then make the call again."
+    )
+
+
+class InstanceReplaced(ClientError):
+    """Another process has joined under the name of this one."""
+
+    id = "CUT-CLI-004"
+    traffic = "This instance writes and reads nothing more; the other one goes on."
+    advice = "Give every process a cutover.instance of its own, or leave the setting out; then start this one again."
+
+
+class NotSupportedHere(ClientError):
+    """The pair is in a mode, or the call has an argument, that this client cannot follow."""
+
+    id = "CUT-CLI-005"
+    advice = "docs/client.md says what the library can follow."
+
+
+class PositionMissing(ClientError):
+    """A partition of the topic that the group was moved to has no usable position."""
+
+    id = "CUT-CLI-006"
+    traffic = "This consumer hands nothing out: a reset policy would lose or repeat records."
+    advice = "Look at the group's positions (kafka-consumer-groups --describe), put the missing one right, then call poll again."
+
+
+class PortTaken(Refused):
+    """The address to listen on cannot be had."""
+
+    id = "CUT-MOV-006"
+    advice = "Name another one with --port, or end who listens there."

@@ -16,6 +16,8 @@ class Lineage:
 
     origin_count: int
     follower_count: int
+    related: bool = True
+    """Whether one hash places keys on both; if not, any key may go anywhere."""
 
     def __post_init__(self) -> None:
         """Refuses counts that no topic has (ValueError)."""
@@ -25,6 +27,8 @@ class Lineage:
     @property
     def kind(self) -> Kind:
         """`nested`: each follower partition has one parent; `merge`: each origin partition has one child; else `crossed`."""
+        if not self.related:
+            return "crossed"
         if self.follower_count % self.origin_count == 0:
             return "nested"
         if self.origin_count % self.follower_count == 0:
@@ -34,7 +38,7 @@ class Lineage:
     @property
     def reversed(self) -> "Lineage":
         """The lineage after a flip: origin and follower trade places."""
-        return Lineage(self.follower_count, self.origin_count)
+        return Lineage(self.follower_count, self.origin_count, self.related)
 
     def parents(self, follower_partition: int) -> range:
         """The origin partitions whose keys may land in this follower partition, ascending. ValueError if there is no such partition."""
@@ -49,7 +53,7 @@ class Lineage:
     @property
     def _step(self) -> int:
         # hash % N and hash % M share exactly the remainder by gcd(N, M); by the Chinese remainder theorem every such pair occurs.
-        return math.gcd(self.origin_count, self.follower_count)
+        return math.gcd(self.origin_count, self.follower_count) if self.related else 1
 
 
 def share_moved(count_before: int, count_after: int) -> float:

@@ -109,6 +109,11 @@ class Groups(Protocol):
         pending now is not among them).
         """
 
+    def decided(
+        self, group: str, partitions: Collection[TopicPartition], *, timeout_seconds: float | None = None
+    ) -> dict[TopicPartition, Committed | None]:
+        """The positions of a group as they were last decided, whatever is pending: what a client that asks for no stability sees."""
+
 
 class Acls(Protocol):
     """Access rules; raises AclsUnavailable where the cluster has no authorizer."""

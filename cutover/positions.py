@@ -120,6 +120,23 @@ def read_again(mirrored: Mirrored, answer: Mapping[int, int], ends: Mapping[int,
     return {q: sum(each.offset < unread[each.partition] for each in records[q]) for q in answer}
 
 
+def within(vector: Mapping[int, int], begin: Mapping[int, int] | None, end: Mapping[int, int] | None) -> dict[int, int]:
+    """A vector cut to an epoch's span on its topic; None: the epoch is not bounded there."""
+    high = {p: min(offset, (end or {}).get(p, offset)) for p, offset in vector.items()}
+    return {p: max(offset, (begin or {}).get(p, offset)) for p, offset in high.items()}
+
+
+def compose(answers: Sequence[Mapping[int, int]], ends: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    """Positions across epochs: each partition's from the first epoch that has something unread there, else from the last one.
+
+    `answers` are those of each epoch in order, `ends` where all but the last one ended on that side.
+    """
+    composed = dict(answers[-1])
+    for answer, end in zip(reversed(answers[:-1]), reversed(ends), strict=True):
+        composed |= {p: offset for p, offset in answer.items() if offset < end[p]}
+    return composed
+
+
 def differences(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, tuple[int | None, int | None]]:
     """Where two vectors are not the same."""
     return {p: (one.get(p), other.get(p)) for p in sorted(one.keys() | other.keys()) if one.get(p) != other.get(p)}

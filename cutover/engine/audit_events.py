@@ -13,11 +13,12 @@ UNDERSCORED = ConfigDict(alias_generator=lambda name: name.rstrip("_"), populate
 Outcome = Literal["proved", "unproved", "violated"]
 
 
-def _nothing(value: object) -> object:
+def nothing(value: object) -> object:
+    """What Go writes for an empty list, as a tuple."""
     return () if value is None else tuple(value) if isinstance(value, list) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_nothing)]
+Names = Annotated[tuple[str, ...], BeforeValidator(nothing)]
 
 
 class AuditProgress(Event):
@@ -81,7 +82,7 @@ class Coverage(Wire):
     proved: int
     unproved: int
     later: int
-    gaps: Annotated[tuple[Gap, ...], BeforeValidator(_nothing)] = ()
+    gaps: Annotated[tuple[Gap, ...], BeforeValidator(nothing)] = ()
 
 
 class Shown(Wire):
@@ -123,20 +124,44 @@ class Verdict(Event):
     result: Outcome
     standing: Outcome
     bounds: Bounds
-    pairs: Annotated[tuple[Pair, ...], BeforeValidator(_nothing)]
+    pairs: Annotated[tuple[Pair, ...], BeforeValidator(nothing)]
     pairs_total: int
     pairs_equal: int
     coverage: Coverage
     violations: Mapping[str, int]
     violations_exact: bool
     accepted: Mapping[str, int]
-    samples: Annotated[tuple[Sample, ...], BeforeValidator(_nothing)]
+    stragglers: int = 0
+    samples: Annotated[tuple[Sample, ...], BeforeValidator(nothing)]
     digest_fields: Names
     digest_note: str = ""
     records_read: int
     seconds: float
     records_per_second: float
     judged_per_second: float
+
+
+class Straggler(Wire):
+    """A record on the follower that no lane of the run wrote; `producer_id` is -1 where its producer is not idempotent."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    producer_id: int
+    provenance: bool = False
+
+
+class Stragglers(Event):
+    """Those of one window, before its verdict; a window may have several of these. `complete`: all of the window are named."""
+
+    event: Literal["stragglers"]
+    at_ms: int
+    window: int
+    topic: str
+    records: Annotated[tuple[Straggler, ...], BeforeValidator(nothing)]
+    count: int
+    total: int
+    complete: bool
 
 
 class VerifiedCut(Event):
@@ -150,4 +175,4 @@ class VerifiedCut(Event):
     exact: bool
 
 
-AUDIT: Models = (*COMMON, AuditProgress, Verdict, VerifiedCut)
+AUDIT: Models = (*COMMON, AuditProgress, Stragglers, Verdict, VerifiedCut)

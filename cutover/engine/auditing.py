@@ -6,17 +6,18 @@ from typing import Any, Literal
 
 from cutover import partitioners
 from cutover.connection import Connection
-from cutover.engine.audit_events import AUDIT, UNDERSCORED, AuditProgress, Verdict, VerifiedCut
+from cutover.engine.audit_events import AUDIT, UNDERSCORED, AuditProgress, Stragglers, Verdict, VerifiedCut
 from cutover.engine.configuration import Told, Topic
+from cutover.engine.dual_events import DualVerdict
 from cutover.engine.events import Stopped
 from cutover.engine.process import EngineProcess
-from cutover.engine.run import Run, default_name
 from cutover.errors import AuditViolation, NotProved, SameTopic, UnknownNullKeyPolicy
 from cutover.model import ConfigValue, TopicDescription
 from cutover.ports import Cluster
+from cutover.run import Run, default_name
 
 ASK_SECONDS = 6.0
-Happening = AuditProgress | Verdict | VerifiedCut
+Happening = AuditProgress | Stragglers | Verdict | VerifiedCut
 
 
 class AuditConfiguration(Told):
@@ -31,6 +32,8 @@ class AuditConfiguration(Told):
     origin: Topic
     follower: Topic
     partitioner: str
+    origin_partitioner: str | None = None
+    """Of native records; None: the same."""
     null_keys: str
     producer_ids: tuple[int, ...] | None = None
     from_: Mapping[int, int] | None = None
@@ -38,6 +41,7 @@ class AuditConfiguration(Told):
     samples: int = 10
     show_data: bool = False
     off_hash: Literal["violation", "accepted"] = "violation"
+    stragglers: Literal["violation", "report"] = "violation"
     follow: bool = False
     interval_ms: int = 1000
     follower_from: Mapping[int, int] | None = None
@@ -76,7 +80,7 @@ def prepare(cluster: Cluster, connection: Connection, wanted: Wanted) -> AuditCo
     names = [wanted.origin, wanted.follower]
     described = cluster.describe_topics(names, timeout_seconds=ASK_SECONDS)
     configs = cluster.topic_configs(names, timeout_seconds=ASK_SECONDS)
-    origin, follower = (_topic(described[name], configs[name]) for name in names)
+    origin, follower = (topic_of(described[name], configs[name]) for name in names)
     # A run is named after S and T, whichever is written: in odd epochs T is the origin.
     source, target = (origin, follower) if wanted.epoch % 2 == 0 else (follower, origin)
     name = wanted.run or default_name(source.name, target.name)
@@ -117,7 +121,7 @@ class Auditing:
             if isinstance(event, Verdict):
                 self.verdict = event
             self.ended = isinstance(event, Stopped)
-            if isinstance(event, AuditProgress | Verdict | VerifiedCut):
+            if isinstance(event, AuditProgress | Stragglers | Verdict | VerifiedCut):
                 yield event
 
     def judge_now(self, seconds: float = 60.0) -> Mapping[str, Any]:
@@ -130,7 +134,7 @@ class Auditing:
         self._process.stop(reason)
 
 
-def require_proved(verdict: Verdict, origin: str, follower: str) -> None:
+def require_proved(verdict: Verdict | DualVerdict, origin: str, follower: str) -> None:
     """Raise AuditViolation or NotProved unless everything judged so far was proved."""
     facts: dict[str, Any] = {"violations": dict(verdict.violations), "window": verdict.window, "standing": verdict.standing}
     if verdict.standing == "violated":
@@ -142,15 +146,24 @@ def require_proved(verdict: Verdict, origin: str, follower: str) -> None:
         )
     if verdict.standing == "unproved":
         gaps = [each.model_dump(mode="json", by_alias=True) for each in verdict.coverage.gaps]
-        raise NotProved(
-            f"nothing differs in what could be read, and a part of {origin} and {follower} could not be read any more",
-            why="; ".join(f"{each.topic} partition {each.partition}: {each.why}" for each in verdict.coverage.gaps[:3]),
-            gaps=gaps,
-            **facts,
-        )
+        raise NotProved(f"nothing differs in what could be read, and {open_part(verdict)}", why=_why_open(verdict), gaps=gaps, **facts)
 
 
-def counted(verdict: Verdict) -> str:
+def open_part(verdict: Verdict | DualVerdict) -> str:
+    """What of the range is not proved, in words."""
+    if isinstance(verdict, Verdict):
+        return "a part of the range could not be read any more"
+    if verdict.coverage.gaps:
+        return "a part of the range cannot be judged"
+    return f"{verdict.coverage.doubtful:,} records have no counterpart yet"
+
+
+def _why_open(verdict: Verdict | DualVerdict) -> str:
+    gaps = [f"{each.topic}{'' if each.partition < 0 else f' partition {each.partition}'}: {each.why}" for each in verdict.coverage.gaps[:3]]
+    return "; ".join(gaps) or "The range does not end at a cut: their counterparts may stand past it."
+
+
+def counted(verdict: Verdict | DualVerdict) -> str:
     """The violations in words, most frequent first; those of earlier windows when this one has none."""
     if not verdict.violations:
         return "a violation was found in an earlier window"
@@ -159,7 +172,8 @@ def counted(verdict: Verdict) -> str:
     return least + ", ".join(f"{count:,} {kind}" for kind, count in ranked)
 
 
-def _topic(description: TopicDescription, configs: Mapping[str, ConfigValue]) -> Topic:
+def topic_of(description: TopicDescription, configs: Mapping[str, ConfigValue]) -> Topic:
+    """A described topic as the engine is told of it."""
     limit, policy = configs.get("max.message.bytes"), configs.get("cleanup.policy")
     return Topic(
         name=description.name,

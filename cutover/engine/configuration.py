@@ -110,3 +110,4 @@ class MirrorConfiguration(Told):
     control_topic: str = ""
     pair: str = ""
     walls: Mapping[int, int] = {}
+    follower_start: Mapping[int, int] = {}

@@ -18,10 +18,13 @@ from cutover.engine.configuration import Told, Topic
 from cutover.engine.events import CONTROL, Offsets, Ready, Wire
 from cutover.engine.process import EngineProcess
 from cutover.errors import EngineDied, EngineHung, WriteUnknown
-from cutover.model import Committed, ControlRecord, TopicPartition
+from cutover.model import Committed, ControlRecord, Record, TopicPartition
 from cutover.ports import Topics
 
 Direction = Literal["origin_to_follower", "follower_to_origin"]
+"""Within one epoch."""
+Across = Literal["source_to_target", "target_to_source"]
+"""Across epochs, by the topics of the pair: the source is the origin of even epochs, unless they say it."""
 READY_SECONDS = 40.0
 WRITE_SECONDS = 40.0
 TRANSLATE_SECONDS = 300.0
@@ -35,7 +38,10 @@ Partitions = Annotated[tuple[int, ...], BeforeValidator(_tuple)]
 
 
 class Epoch(Told):
-    """One span of time with one primary, its origin. Absent vectors are taken from the mirror's positions."""
+    """One span of time with one primary, its origin. Absent vectors are taken from the mirror's positions.
+
+    An ended epoch has ends on both topics, its cut, where the next one starts; the present one has none.
+    """
 
     run_id: str
     epoch: int = 0
@@ -45,7 +51,11 @@ class Epoch(Told):
     producer_ids: tuple[int, ...] = ()
     start: Mapping[int, int] | None = None
     follower_start: Mapping[int, int] | None = None
+    end: Mapping[int, int] | None = None
+    follower_end: Mapping[int, int] | None = None
     parents: Mapping[int, tuple[int, ...]] | None = None
+    from_source: bool | None = None
+    """Whether its origin is the source; None: in even epochs."""
 
 
 class Behind(Wire):
@@ -55,11 +65,30 @@ class Behind(Wire):
     mirror: int
 
 
+class Part(Wire):
+    """What one epoch made of its part of a vector, and what that rests on. `forward`: from its origin to its follower."""
+
+    epoch: int
+    forward: bool
+    given: Offsets
+    positions: Offsets
+    mirror: Offsets
+    start: Offsets
+    begins: Offsets
+    ends: Offsets
+    producer_ids: Partitions = ()
+
+
+def _parts(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Translation(Wire):
     """The equivalent vector, whether it is final, and what it costs; vectors are by partition.
 
     `duplicates` is None where it was not counted. `unproved` names follower partitions whose log start has moved past what
-    would show that nothing unread is gone. `ends` and `mirror` are what the answer rests on.
+    would show that nothing unread is gone. `ends` and `mirror` are what the answer rests on, of the present epoch; `epochs` has
+    that of each.
     """
 
     positions: Offsets
@@ -75,6 +104,7 @@ class Translation(Wire):
     begins: Offsets
     ends: Offsets
     producer_ids: Partitions = ()
+    epochs: Annotated[tuple[Part, ...], BeforeValidator(_parts)] = ()
     rounds: int
     requests: int
     records: int
@@ -156,15 +186,30 @@ class Control:
         result = self._write("prepare_positions", timeout_seconds, **self._positions(group, positions))
         return float(result["expires_in_ms"]) / 1000
 
-    def finish_positions(self, topic: str, *, commit: bool, timeout_seconds: float | None = None) -> PositionsWritten | None:
-        """Commit what is pending (and tell what the group has then), or abort it (None)."""
-        result = self._write("finish_positions", timeout_seconds, commit=commit)
-        return _written(result, topic) if commit else None
+    def finish_positions(
+        self, topic: str, *, commit: bool, read_back: bool = True, timeout_seconds: float | None = None
+    ) -> PositionsWritten | None:
+        """Commit what is pending (and tell what the group has then), or abort it (None).
+
+        Without `read_back` nothing is told: for positions that another transaction keeps pending meanwhile.
+        """
+        result = self._write("finish_positions", timeout_seconds, commit=commit, blind=not read_back)
+        return _written(result, topic) if commit and read_back else None
 
     def write_control(self, topic: str, records: Sequence[ControlRecord], *, timeout_seconds: float | None = None) -> tuple[int, ...]:
         """Append all records to the topic's one partition or none; returns their offsets, readable by then."""
         asked = [_record(each) for each in records]
         result = self._write("write_control", timeout_seconds, topic=topic, topic_id=self._topic_id(topic), records=asked)
+        return tuple(result["offsets"])
+
+    def append_records(self, to: TopicPartition, records: Sequence[Record], *, timeout_seconds: float | None = None) -> tuple[int, ...]:
+        """Append what these records hold (key, value, headers, time), all or none; returns their offsets, readable by then.
+
+        Where they stood is not looked at. Raises ProducerFenced, WriteUnknown, EngineRefusedInput, RejectedByBroker.
+        """
+        asked = [{**_record(each), "timestamp_ms": each.timestamp_ms} for each in records]
+        where = {"topic": to.topic, "topic_id": self._topic_id(to.topic), "partition": to.partition}
+        result = self._write("append_records", timeout_seconds, **where, records=asked)
         return tuple(result["offsets"])
 
     def fence(self, transactional_ids: Collection[str], *, timeout_seconds: float | None = None) -> dict[str, Fenced]:
@@ -175,7 +220,7 @@ class Control:
     def translate(
         self,
         epochs: Sequence[Epoch],
-        direction: Direction,
+        direction: Direction | Across,
         positions: Mapping[int, int],
         *,
         missing: Literal["", "earliest", "latest"] = "",
@@ -183,7 +228,10 @@ class Control:
         count_duplicates: bool = True,
         timeout_seconds: float = TRANSLATE_SECONDS,
     ) -> Translation:
-        """The equivalent of a vector on the other side (DESIGN 6.1). Raises NotMovable, PositionUnusable, PositionsExpired."""
+        """The equivalent of a vector on the other side (DESIGN 6.1); epochs follow each other, the present one last.
+
+        Raises NotMovable, PositionUnusable, PositionsExpired.
+        """
         result = self._process.request(
             "translate",
             seconds=timeout_seconds,
@@ -233,7 +281,7 @@ class Control:
         return result
 
 
-def _record(record: ControlRecord) -> dict[str, Any]:
+def _record(record: ControlRecord | Record) -> dict[str, Any]:
     headers = [{"key": name, "value": _base64(value)} for name, value in record.headers]
     return {"key": _base64(record.key), "value": _base64(record.value), "headers": headers}
 
@@ -250,6 +298,8 @@ def _written(result: Mapping[str, Any], topic: str) -> PositionsWritten:
 
 def _by_number(value: Any) -> Any:  # noqa: ANN401
     """JSON has text for keys; partitions are numbers."""
+    if isinstance(value, list):
+        return [_by_number(each) for each in value]
     if not isinstance(value, dict):
         return value
     return {int(key) if key.isdigit() else key: _by_number(each) for key, each in value.items()}

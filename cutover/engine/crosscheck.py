@@ -110,6 +110,7 @@ class _Second:
         self._reader = reader
         self._told = configuration
         self._family: Family = family(configuration.partitioner)
+        self._native: Family = family(configuration.origin_partitioner or configuration.partitioner)
         self._from, self._until = verdict.bounds.from_, verdict.bounds.until
         self._expired = {each.partition: each.until for each in verdict.coverage.gaps if each.side == "origin"}
         self._expired_there = {each.partition for each in verdict.coverage.gaps if each.side == "follower"}
@@ -184,9 +185,9 @@ class _Second:
             self._judge_copy(window, each, natives.get(each.origin[1]))
 
     def _judge_home(self, record: Record) -> None:
-        if self._told.off_hash == "accepted" or record.key is None or not self._family.decides(record.key):
+        if self._told.off_hash == "accepted" or record.key is None or not self._native.decides(record.key):
             return
-        if self._family.place(record.key, self._told.origin.partitions) != record.partition:
+        if self._native.place(record.key, self._told.origin.partitions) != record.partition:
             self._found("off_hash", (record.partition, record.offset), None)
 
     def _judge_copy(self, window: Window, copy: _Copy, native: Record | None) -> None:

@@ -74,7 +74,6 @@ FAULTS: Mapping[str, tuple[type[errors.CutoverError], str]] = {
     "below_log_start": (errors.PositionsExpired, "Retention was faster than the group."),
     "not_movable": (errors.NotMovable, "What was never mirrored has no counterpart on the other side."),
     "mirror_not_started": (errors.NothingMirrored, "Positions are translated by what the mirror wrote, and it has committed nothing yet."),
-    "epochs_unsupported": (errors.EngineRefusedInput, "This engine translates within one epoch."),
     "violation": (errors.Violation, "Reading both topics showed a difference that nothing explains."),
 }
 """Fault name to our error and why the engine stopped. An unknown name is an EngineFailed."""

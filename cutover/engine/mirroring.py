@@ -12,11 +12,11 @@ from cutover.engine.configuration import MirrorConfiguration, Rate, Start
 from cutover.engine.crew import Crew, Restart
 from cutover.engine.events import LaneChange, Progress, Ready, Stopped
 from cutover.engine.pair import Pair, Standing
-from cutover.engine.run import Run, default_name
 from cutover.engine.status import Board, MirrorStatus
 from cutover.errors import NoBroker, UnknownNullKeyPolicy, Unreachable
 from cutover.model import Isolation, TopicPartition
 from cutover.ports import Cluster
+from cutover.run import Run, default_name
 
 POLL_SECONDS = 0.1
 STATUS_SECONDS = 1.0

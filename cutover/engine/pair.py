@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cutover.engine.configuration import Start, Topic
-from cutover.engine.run import Run
 from cutover.errors import FollowerRecordLimit, FollowerSmaller, LanesDiffer, PlacementDiffers, SameTopic, UnknownTopic
 from cutover.model import Committed, ConfigValue, Isolation, TopicDescription, TopicPartition
 from cutover.ports import Cluster
+from cutover.run import Run
 
 PROVENANCE_BYTES = 64
 """What the provenance header adds to a record at most: 8 + 25 bytes and varints, with room for a longer batch header."""
@@ -154,6 +154,8 @@ def _starting_offsets(
 ) -> dict[TopicPartition, int]:
     if start.kind == "latest":
         return {where: ends[where] for where in partitions}
+    if start.kind == "offsets":
+        return {where: start.offsets[where.partition] for where in partitions}
     if start.kind == "time":
         found = cluster.offsets_at(partitions, start.time_ms, timeout_seconds=ASK_SECONDS)
         return {where: ends[where] if found[where] is None else found[where] or 0 for where in partitions}

@@ -35,7 +35,7 @@ _TICK_SECONDS = 0.25
 _TAIL_BYTES = 4096
 
 _Wanted = TypeVar("_Wanted", bound=Event)
-Role = Literal["mirror", "audit", "control"]
+Role = Literal["mirror", "audit", "dual-audit", "control"]
 
 
 class EngineProcess:
@@ -158,10 +158,17 @@ class EngineProcess:
         Raises the error that the reply's fault stands for, EngineHung when no reply comes in time: whether the command was
         carried out is then not known.
         """
+        return self.answer(command, self.ask(command, **arguments), seconds)
+
+    def ask(self, command: str, **arguments: object) -> int:
+        """Send a command and return its number, for `answer`."""
         try:
-            number = self._channel.send(command, arguments)
+            return self._channel.send(command, arguments)
         except OSError as error:
             raise self._failure(error) from error
+
+    def answer(self, command: str, number: int, seconds: float = REPLY_SECONDS) -> Any:  # noqa: ANN401
+        """The result of what was asked for; raises what `request` raises."""
         reply = self._channel.reply(number, seconds)
         if reply is None:
             if self._channel.closed:

@@ -3,18 +3,18 @@
 The two derivations share no code, no language and no client library; where they differ neither is to be trusted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cutover import positions as second
 from cutover.engine.configuration import Topic
-from cutover.engine.control import Control, Direction, Epoch, Translation
-from cutover.engine.run import Run, default_name
+from cutover.engine.control import Across, Control, Direction, Epoch, Part, Translation
 from cutover.errors import HangingTransaction, SameTopic, TranslationsDiffer
 from cutover.lineage import Lineage
 from cutover.model import PENDING, Committed, Isolation, TopicDescription, TopicPartition
 from cutover.ports import Cluster, Reader
+from cutover.run import Run, default_name
 
 PATIENCE_SECONDS = 5.0
 """For positions that are pending when they are asked for."""
@@ -90,47 +90,115 @@ def translate(
         count_duplicates=wanted.count_duplicates,
     )
     if verify:
-        require_equal(cluster, reader, epoch, wanted.direction, translation)
+        require_equal(cluster, reader, [epoch], wanted.direction, translation)
     return Translated(wanted, run, epoch, translation, verify)
 
 
-def require_equal(cluster: Cluster, reader: Reader, epoch: Epoch, direction: Direction, translation: Translation) -> None:
+def require_equal(
+    cluster: Cluster, reader: Reader, epochs: Sequence[Epoch], direction: Direction | Across, translation: Translation
+) -> None:
     """Derive the answer again, within what the engine says that it saw, and check that it can have seen it."""
-    _require_seen(cluster, epoch, translation)
-    log = second.FollowerLog(reader, epoch.follower.name, epoch.run_id, epoch.epoch)
-    lineage = Lineage(epoch.origin.partitions, epoch.follower.partitions)
-    if direction == "origin_to_follower":
-        spans = {q: (translation.begins[q], end) for q, end in translation.ends.items()}
-        derived = second.to_follower(log, lineage, translation.given, spans, hints=translation.positions)
-        if translation.final:
-            _require_final(reader, epoch, translation)
-    else:
-        spans = {q: (translation.given[q], end) for q, end in translation.ends.items()}
-        derived = second.to_origin(log, lineage, spans, translation.mirror)
-    differing = second.differences(translation.positions, derived)
+    parts = _parts(epochs, translation)
+    _require_seen(cluster, epochs, parts)
+    forward = [is_forward(epochs, epoch, direction) for epoch in epochs]
+    answers = []
+    for number, (epoch, part) in enumerate(zip(epochs, parts, strict=True)):
+        given = _given(epoch, translation, part, forward=forward[number], first=number == 0)
+        answers.append(_derived(reader, epoch, part, given, forward=forward[number]))
+    derived = second.compose(answers, [_end(epoch, follower=ahead) for epoch, ahead in zip(epochs[:-1], forward[:-1], strict=True)])
+    other = epochs[-1].follower if forward[-1] else epochs[-1].origin
+    differing = second.differences(translation.positions, _expired(cluster, other, translation.positions, derived))
     if differing:
         raise _differ(
             f"two derivations of {len(differing)} positions differ", differences={str(p): list(pair) for p, pair in differing.items()}
         )
+    if translation.final and forward[-1]:
+        _require_final(reader, epochs[-1], parts[-1])
 
 
-def _require_seen(cluster: Cluster, epoch: Epoch, translation: Translation) -> None:
-    """Ends and the mirror's positions only grow: what the engine saw is at or below what is there now."""
-    followers = [TopicPartition(epoch.follower.name, q) for q in range(epoch.follower.partitions)]
+def is_forward(epochs: Sequence[Epoch], epoch: Epoch, direction: Direction | Across) -> bool:
+    """Whether an epoch is crossed from its origin to its follower."""
+    if direction in {"origin_to_follower", "follower_to_origin"}:
+        return direction == "origin_to_follower"
+    first = epochs[0]
+    from_source = first.epoch % 2 == 0 if first.from_source is None else first.from_source
+    source = (first.origin if from_source else first.follower).id
+    return (epoch.origin.id == source) == (direction == "source_to_target")
+
+
+def _parts(epochs: Sequence[Epoch], translation: Translation) -> list[Part]:
+    """What the engine says of each epoch; of the present one as the answer itself says."""
+    told = list(translation.epochs)
+    if [each.epoch for each in told] != [each.epoch for each in epochs]:
+        raise _differ("the engine answers for other epochs than it was asked about", epochs=[each.epoch for each in told])
+    now = {"mirror": translation.mirror, "begins": translation.begins, "ends": translation.ends}
+    return [*told[:-1], told[-1].model_copy(update=now)]
+
+
+def _end(epoch: Epoch, *, follower: bool) -> Mapping[int, int]:
+    return (epoch.follower_end if follower else epoch.end) or {}
+
+
+def _given(epoch: Epoch, translation: Translation, part: Part, *, forward: bool, first: bool) -> dict[int, int]:
+    """The vector within the epoch; of a lost position, what the engine put in its place."""
+    begin, end = (epoch.start, epoch.end) if forward else (epoch.follower_start, epoch.follower_end)
+    given = second.within(translation.given, None if first else begin, end)
+    return given | {p: max(offset, part.given.get(p, offset)) for p, offset in given.items() if p in translation.lost}
+
+
+def _derived(reader: Reader, epoch: Epoch, part: Part, given: Mapping[int, int], *, forward: bool) -> dict[int, int]:
+    passed = epoch.end if forward else epoch.follower_end
+    if passed is not None and all(offset >= passed[p] for p, offset in given.items()):
+        return dict(_end(epoch, follower=forward))
+    log = second.FollowerLog(reader, epoch.follower.name, epoch.run_id, epoch.epoch)
+    lineage = Lineage(epoch.origin.partitions, epoch.follower.partitions, related=epoch.parents is None)
+    if forward:
+        return second.to_follower(log, lineage, given, {q: (part.begins[q], end) for q, end in part.ends.items()}, hints=part.positions)
+    spans = {q: (max(given[q], part.begins[q]), end) for q, end in part.ends.items()}
+    return second.to_origin(log, lineage, spans, part.mirror)
+
+
+def _expired(cluster: Cluster, topic: Topic, told: Mapping[int, int], derived: Mapping[int, int]) -> dict[int, int]:
+    """What expired of the topic cannot be read: there a position at the log's beginning, which was acknowledged, is as good."""
+    if all(told.get(p, offset) <= offset for p, offset in derived.items()):
+        return dict(derived)
+    begins = cluster.begin_offsets([TopicPartition(topic.name, p) for p in derived])
+    begun = {where.partition: offset for where, offset in begins.items()}
+    return {p: told[p] if offset < told.get(p, offset) <= begun[p] else offset for p, offset in derived.items()}
+
+
+def _require_seen(cluster: Cluster, epochs: Sequence[Epoch], parts: Sequence[Part]) -> None:
+    """Ends and the mirror's positions only grow: what the engine saw is at or below what is there now. Ended epochs are as given."""
+    present, now = epochs[-1], parts[-1]
+    followers = [TopicPartition(present.follower.name, q) for q in range(present.follower.partitions)]
     ends = cluster.end_offsets(followers, Isolation.READ_COMMITTED)
-    beyond = [where.partition for where, end in ends.items() if translation.ends[where.partition] > end]
-    mirror = positions_of(cluster, epoch.group, epoch.origin)
-    ahead = [p for p, offset in translation.mirror.items() if offset > mirror.get(p, -1)]
+    beyond = [where.partition for where, end in ends.items() if now.ends[where.partition] > end]
+    mirror = positions_of(cluster, present.group, present.origin)
+    ahead = [p for p, offset in now.mirror.items() if offset > mirror.get(p, (present.start or {}).get(p, -1))]
     if beyond or ahead:
         raise _differ("the engine saw ends or positions that are not there", ends=beyond, mirror=ahead)
+    for epoch, part in zip(epochs, parts, strict=True):
+        _require_searched(cluster, epoch, part)
+    for epoch, part in zip(epochs[:-1], parts[:-1], strict=True):
+        if (part.ends, part.mirror) != (epoch.follower_end, epoch.end):
+            raise _differ("the engine saw another end of an epoch than the one it was given", epoch=epoch.epoch)
 
 
-def _require_final(reader: Reader, epoch: Epoch, translation: Translation) -> None:
+def _require_searched(cluster: Cluster, epoch: Epoch, part: Part) -> None:
+    """Nothing of the follower's log was left out: it was searched from where the epoch began, or where the log begins."""
+    begins = cluster.begin_offsets([TopicPartition(epoch.follower.name, q) for q in part.begins])
+    started = epoch.follower_start or {}
+    skipped = [
+        where.partition for where, begin in begins.items() if part.begins[where.partition] > max(begin, started.get(where.partition, 0))
+    ]
+    if skipped:
+        raise _differ("the engine left out what is there to be searched", epoch=epoch.epoch, partitions=skipped)
+
+
+def _require_final(reader: Reader, epoch: Epoch, part: Part) -> None:
     """No data record of the origin lies between the mirror's position and the group's."""
     between = {
-        TopicPartition(epoch.origin.name, p): (translation.mirror[p], position)
-        for p, position in translation.given.items()
-        if translation.mirror[p] < position
+        TopicPartition(epoch.origin.name, p): (part.mirror[p], position) for p, position in part.given.items() if part.mirror[p] < position
     }
     unseen = next(iter(reader.read(between)), None) if between else None
     if unseen is not None:

@@ -17,6 +17,7 @@ from cutover.kafka.errors import Asked, some
 from cutover.kafka.session import Deadline, Session
 from cutover.model import (
     PENDING,
+    Committed,
     GroupDescription,
     GroupListing,
     GroupState,
@@ -92,6 +93,15 @@ class KafkaGroups(Session):
         )
         waiting(self._fill_positions, found, list(groups), partitions, timeout_seconds)
         return {name: found[name] for name in groups}
+
+    def decided(
+        self, group: str, partitions: Collection[TopicPartition], *, timeout_seconds: float | None = None
+    ) -> dict[TopicPartition, Committed | None]:
+        """The positions of a group as they were last decided."""
+        wanted = [PartitionOfTopic(*where) for where in partitions]
+        asked = Asked("reading positions", group, "read")
+        found: Positions = self.repeated(lambda second: second.decided(group, wanted), asked, self.deadline(timeout_seconds))
+        return {where: position if isinstance(position, Committed) else None for where, position in found.items()}
 
     def _fill_positions(
         self, found: dict[str, Positions], groups: list[str], partitions: Collection[TopicPartition] | None, timeout_seconds: float | None

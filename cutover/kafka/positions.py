@@ -5,7 +5,7 @@ positions and the coordinator answers that it is loading or elsewhere (rd_kafka_
 group of a client that has none), and it takes one group a call.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import kafka
@@ -21,6 +21,19 @@ class StableAdmin(kafka.KafkaAdminClient):  # type: ignore[misc]
         for name, request in super()._list_group_offsets_requests(group_specs):
             request.require_stable = True
             yield name, request
+
+    def decided(self, group: str, partitions: Collection[Any]) -> dict[TopicPartition, Position]:
+        """A group's positions as they were last decided."""
+        found: dict[TopicPartition, Position] = self._manager.run(self._async_decided, group, list(partitions))
+        return found
+
+    async def _async_decided(self, group: str, partitions: list[Any]) -> dict[TopicPartition, Position]:
+        [coordinator] = (await self._find_coordinator_ids([group])).values()
+        [(name, request)] = super()._list_group_offsets_requests({group: partitions})
+        request.require_stable = False
+        answer = await self._manager.send(request, node_id=coordinator)
+        found: dict[TopicPartition, Position] = self._list_group_offsets_process_response(answer, group_id=name)[group]
+        return found
 
     @staticmethod
     def _parse_group_offsets(group: Any) -> dict[TopicPartition, Position]:  # noqa: ANN401

@@ -32,6 +32,7 @@ LOG = logging.getLogger("cutover.kafka")
 for quiet in (LOG, logging.getLogger("kafka")):  # without a handler Python prints warnings of both libraries to stderr
     quiet.addHandler(logging.NullHandler())
 POLL_SECONDS = 0.05
+GRACE_SECONDS = 0.5
 RETRIED = retry_if_exception_type(NotReady)
 
 
@@ -158,7 +159,10 @@ class Session:
                 self._admin.poll(0)  # serves the error callback: wrong credentials show there, and nowhere else
                 if self._denied is not None:
                     raise NotAuthenticated(f"{asked.what}: the cluster does not accept the credentials", why=self._denied.str()) from None
-        raise unanswered("the deadline passed", asked, reached=self._unreached is None)
+        try:
+            return future.result(GRACE_SECONDS)  # librdkafka has the same deadline, and says better what became of it
+        except FutureTimeoutError:
+            raise unanswered("the deadline passed", asked, reached=self._unreached is None) from None
 
     def _ours(self, error: KafkaException, asked: Asked) -> CutoverError:
         self._admin.poll(0)

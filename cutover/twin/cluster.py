@@ -251,6 +251,12 @@ class Twin:
         """Stable positions; nothing changes while one waits here, so patience has nothing to wait for."""
         return {name: self._groups.get(name, Group(name)).told(partitions) for name in groups}
 
+    def decided(
+        self, group: str, partitions: Collection[TopicPartition], *, timeout_seconds: float | None = None
+    ) -> dict[TopicPartition, Committed | None]:
+        """Positions as they were last decided."""
+        return {where: self._groups.get(group, Group(group)).decided(where) for where in partitions}
+
     # Access rules.
 
     def acls(self, *, timeout_seconds: float | None = None) -> frozenset[Acl]:

@@ -64,6 +64,10 @@ class Group:
         """The stable position on a partition."""
         if any(where in held for held in self.pending.values()):
             return PENDING
+        return self.decided(where)
+
+    def decided(self, where: TopicPartition) -> Committed | None:
+        """The position as it was last decided, whatever is pending."""
         written = self.positions.get(where)
         return written.committed if written is not None else None
 
