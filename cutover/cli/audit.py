@@ -1,38 +1,27 @@
 """`cutover audit`: prove that a topic equals another one, or say where it does not. It writes nothing."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cutover import wiring
 from cutover.cli import audit_view as view
+from cutover.cli.audit_following import follow
 from cutover.cli.connection_options import connection_options
+from cutover.cli.dual_audit import DUAL_ONLY, MIRROR_ONLY, audit_dual, dual_options, refuse_given
+from cutover.cli.offsets_type import OffsetsType
 from cutover.cli.signals import StopSignals
 from cutover.connection import Connection
 from cutover.engine.audit_events import Verdict
 from cutover.engine.auditing import AuditConfiguration, Auditing, Wanted, prepare, require_proved
 from cutover.engine.crosscheck import CrossCheck, choose, cross_check
+from cutover.engine.dual_auditing import DualWanted
 from cutover.errors import CrossCheckDisagrees
 from cutover.kafka.reader import KafkaReader
 
-OFFSETS = re.compile(r"(\d+):(\d+)")
 DEFAULT_WINDOWS = 20
-TICK_SECONDS = 0.25
-
-
-class _OffsetsType(click.ParamType[Mapping[int, int]]):
-    name = "offsets"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Mapping[int, int]:
-        if isinstance(value, Mapping):
-            return value
-        pairs = [OFFSETS.fullmatch(each.strip()) for each in str(value).split(",")]
-        if not all(pairs):
-            self.fail(f"{value!r} is not of the form 0:100,1:250 (partition:offset)", param, ctx)
-        return {int(each[1]): int(each[2]) for each in pairs if each}
 
 
 @click.command()
@@ -42,8 +31,8 @@ class _OffsetsType(click.ParamType[Mapping[int, int]]):
 @click.option("--run", metavar="NAME", help="The run of the mirror [default: S--T].")
 @click.option("--epoch", type=click.IntRange(min=0), default=0, help="The epoch of the run; in odd ones T was copied to S.")
 @click.option("--null-keys", default="keep_partition", help="keep_partition or spread.")
-@click.option("--start", type=_OffsetsType(), default=dict, metavar="P:OFFSET,...", help="Begin here [default: where the epoch began].")
-@click.option("--until", type=_OffsetsType(), default=dict, metavar="P:OFFSET,...", help="End here [default: the mirror's positions].")
+@click.option("--start", type=OffsetsType(), default=dict, metavar="P:OFFSET,...", help="Begin here [default: where the epoch began].")
+@click.option("--until", type=OffsetsType(), default=dict, metavar="P:OFFSET,...", help="End here [default: the mirror's positions].")
 @click.option("--follow", is_flag=True, help="Go on judging what is copied until stopped; a violation stays red.")
 @click.option("--interval", "interval_seconds", type=click.FloatRange(min=0.01), default=1.0, help="Seconds between windows of --follow.")
 @click.option("--samples", type=click.IntRange(min=1, max=1000), default=10, help="Places named per kind of violation.")
@@ -52,10 +41,13 @@ class _OffsetsType(click.ParamType[Mapping[int, int]]):
 @click.option("--cross-check", "windows", type=click.IntRange(min=1), is_flag=False, flag_value=DEFAULT_WINDOWS, metavar="[WINDOWS]",
               help=f"Judge so many random windows again, by the second implementation [{DEFAULT_WINDOWS}].")  # fmt: skip
 @click.option("--pairs", "all_pairs", is_flag=True, help="Show every pair of partitions, also when there are many.")
+@click.option("--dual", is_flag=True, help="T was written by the producers themselves, beside S: nothing was copied.")
+@dual_options
 @click.option("--output", type=click.Choice(["text", "json", "ndjson"]), default="text")
 @connection_options
 def audit(
     connection: Callable[[], Connection],
+    dual: bool,
     windows: int | None,
     all_pairs: bool,
     output: str,
@@ -63,9 +55,15 @@ def audit(
 ) -> None:
     """Prove that topic T equals topic S over what the mirror has copied: every record, its place and its order.
 
-    Exit code 0: proved. 3: nothing differs, and a part could not be read any more. 5: a violation.
+    Exit code 0: proved. 3: nothing differs, and a part could not be judged. 5: a violation.
     """
-    wanted, to = Wanted(**options), connection()
+    if dual:
+        refuse_given(MIRROR_ONLY, "of the audit of a mirror, not of --dual.")
+        del options["run"], options["epoch"], options["null_keys"]
+        audit_dual(connection(), output, DualWanted(source=options.pop("origin"), target=options.pop("follower"), **options))
+        return
+    refuse_given(DUAL_ONLY, "only with --dual.")
+    wanted, to = Wanted(**{name: value for name, value in options.items() if name not in DUAL_ONLY}), connection()
     if windows and wanted.follow:
         raise click.UsageError("--cross-check judges one range: leave --follow out.")
     with StopSignals() as signals, wiring.cluster(to) as cluster:
@@ -97,14 +95,7 @@ def _refuse_unknown_partitions(wanted: Wanted, configuration: AuditConfiguration
 def _judge(configuration: AuditConfiguration, signals: StopSignals, shown: view.Ticker) -> Verdict | None:
     """Follow one process to its end, or until somebody asks to stop; gives its last verdict."""
     auditing = Auditing(configuration)
-    try:
-        while not signals.wait(0):
-            for happened in auditing.happenings(TICK_SECONDS):
-                shown.show(happened)
-            if auditing.ended:
-                break
-    finally:
-        auditing.stop("asked to stop" if signals.count else "done")
+    follow(auditing, signals, shown.show)
     return auditing.verdict
 
 

@@ -126,11 +126,12 @@ def _reason(sample: Sample) -> str:
 
 
 def _places(sample: Sample) -> str:
-    sides = [_place(place) for place in (sample.origin, sample.follower) if place is not None]
+    sides = [place_words(place) for place in (sample.origin, sample.follower) if place is not None]
     return " -> ".join(sides)
 
 
-def _place(place: Place) -> str:
+def place_words(place: Place) -> str:
+    """TOPIC/PARTITION@OFFSET, and key and value as far as they may be shown."""
     shown = [f"{name} {_shown(each)}" for name, each in (("key", place.key), ("value", place.value)) if each is not None]
     return f"{place.topic}/{place.partition}@{place.offset}" + (f" ({', '.join(shown)})" if shown else "")
 
