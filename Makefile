@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ENGINE := cutover/engine/bin/cutover-engine
 ENGINE_SOURCES := $(shell find engine -name '*.go' -o -name 'go.mod' -o -name 'go.sum' 2>/dev/null)
-WORKERS ?= 2
+WORKERS ?= 3
 
-.PHONY: help setup demo test test-go test-python check format coverage bench wheels clean
+.PHONY: help setup demo test test-go test-python campaign check format coverage bench wheels clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ help: ## this list
 $(STAMP): requirements.lock pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@CUTOVER_SKIP_ENGINE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -24,7 +24,7 @@ $(ENGINE): $(STAMP) $(ENGINE_SOURCES) scripts/hatch_build.py
 
 setup: $(STAMP) $(ENGINE) ## virtual environment, locked dependencies, engine
 
-demo: setup ## real Kafka, a live copy from 6 to 24 partitions, two workers harmed, the audit
+demo: setup ## real Kafka, live producers and groups: 6 to 24 partitions, and another pair there and back
 	@$(BIN)/cutover demo
 
 test: test-go test-python ## all tests; starts its own Apache Kafka
@@ -33,7 +33,7 @@ test-go: setup
 	@$(BIN)/python scripts/hatch_build.py --test
 
 test-python: setup
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 check: setup ## format, lint, types, import contracts, vet
 	@$(BIN)/ruff format --check .
@@ -51,7 +51,10 @@ coverage: setup ## branch coverage of the pure core by its unit tests; fails bel
 	@$(BIN)/coverage run -m pytest -q tests/unit
 	@$(BIN)/coverage run -m pytest -q tests/contract -k twin
 	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --fail-under=100 --include="cutover/errors.py,cutover/lineage.py,cutover/model.py,cutover/partitioners.py,cutover/positions.py,cutover/recovery.py,cutover/connection.py"
+	@$(BIN)/coverage report --fail-under=100 --include="cutover/errors.py,cutover/lineage.py,cutover/model.py,cutover/partitioners.py,cutover/positions.py,cutover/recovery.py,cutover/connection.py,cutover/lifecycle.py,cutover/history.py,cutover/pinning.py,cutover/prices.py,cutover/marks.py,cutover/protocol.py,cutover/plan/*"
+
+campaign: setup ## the long tests: the driver killed at every planted moment, each stage with live clients, soak of flips
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m slow --timeout=900
 
 bench: setup ## side-by-side measurements; writes docs/benchmarks.md
 	@$(BIN)/python tests/bench/run.py

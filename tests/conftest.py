@@ -3,12 +3,16 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Protocol
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from hypothesis import settings
 
+settings.register_profile("cutover", deadline=None)  # the machine is shared: how long one example takes says nothing
+settings.load_profile("cutover")
 pytest_plugins = ["tests.kafka_options", "tests.proxied"]
 
 
@@ -32,6 +36,13 @@ def bootstrap(pytestconfig: pytest.Config) -> str:
 def admin(bootstrap: str) -> AdminClient:
     """An admin client of the suite's cluster, shared by the tests of one worker."""
     return AdminClient({"bootstrap.servers": bootstrap})
+
+
+@pytest.fixture
+def ends() -> Iterator[ExitStack]:
+    """What a test started, ended in reverse order after it."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture

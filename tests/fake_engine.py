@@ -26,6 +26,8 @@ class FakeEngine:
         self.alone_since = time.monotonic()
         self.copied = 0
         self.rate: dict[str, Any] = {}
+        self.walls: dict[str, int] | None = config.get("walls") or None
+        self.paused = self.cut_said = False
         self.stop_reason: str | None = None
 
     def run(self) -> int:
@@ -77,6 +79,10 @@ class FakeEngine:
         elif command["command"] == "rate":
             self.rate = command
             answer["result"] = {"records_per_second": command.get("records_per_second", 0)}
+        elif command["command"] == "drain_to":
+            self.walls, self.cut_said = command["offsets"], False
+        elif command["command"] in {"pause", "resume"}:
+            self.paused = command["command"] == "pause"
         else:
             answer |= {"ok": False, "error": {"name": "bad_command", "message": f"no command {command['command']}", "fields": None}}
         self.say(answer, connection)
@@ -95,9 +101,15 @@ class FakeEngine:
                 return int(code)
             if self.behaviour not in {"hangs", "never_ready"}:
                 self.say(self.progress())
+            self.say_cut()
             time.sleep(PROGRESS_SECONDS)
         self.say({"event": "stopped", "reason": self.stop_reason, "positions": {"0": self.copied}})
         return 0
+
+    def say_cut(self) -> None:
+        if self.walls is not None and not self.cut_said and self.copied == self.walls.get("0"):
+            self.cut_said = True
+            self.say({"event": "cut", "positions": {"0": self.copied}})
 
     def do_dies(self) -> int:
         sys.stderr.write("panic: index out of range\n")
@@ -130,7 +142,8 @@ class FakeEngine:
         self.send(b"x" * ((4 << 20) + 1))
 
     def progress(self) -> dict[str, Any]:
-        self.copied = min(TOTAL, self.copied + 20)
+        wall = TOTAL if self.walls is None else self.walls["0"]
+        self.copied = max(self.copied, min(TOTAL, wall, self.copied + (0 if self.paused else 20)))
         return {
             "event": "progress",
             "at_ms": int(time.time() * 1000),

@@ -15,13 +15,18 @@ from tests.kafka_options import BRISK
 from tests.proxy import Proxy
 
 LISTENER = "PROXIED"
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 90.0
 _PAUSE_SECONDS = 0.02
 
 
-def on_versions(*transaction_versions: int) -> pytest.MarkDecorator:
-    """Run a test on the brokers of these transaction.versions; all tests of one broker run in one worker."""
-    params = [pytest.param(each, marks=pytest.mark.xdist_group(f"proxied-{each}"), id=f"tv{each}") for each in transaction_versions]
+def on_versions(*transaction_versions: int, slow: tuple[int, ...] = ()) -> pytest.MarkDecorator:
+    """Run a test on the brokers of these transaction.versions, the slow ones in the campaign; one broker's tests share a worker."""
+    params = [
+        pytest.param(
+            each, marks=[pytest.mark.xdist_group(f"proxied-{each}"), *([pytest.mark.slow] if each in slow else [])], id=f"tv{each}"
+        )
+        for each in transaction_versions
+    ]
     return pytest.mark.parametrize("proxied", params, indirect=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cutover.engine.configuration import MirrorConfiguration, Start, Topic
 from cutover.engine.process import EngineProcess
-from cutover.engine.run import Run
+from cutover.run import Run
 from tests.bench.copies import Copy, observe
 from tests.bench.ground import Ground
 

@@ -5,13 +5,15 @@ import platform
 import re
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from cutover.kafka.embedded.jars import read_lock
 from cutover.kafka.embedded.java import find_java
 from scripts import hatch_build
+from tests.bench import client, flips
+from tests.bench.audit import Judged
 from tests.bench.copies import Copy
 from tests.bench.results import CODECS, Results, Spread, targets
 
@@ -34,10 +36,14 @@ def page(found: Results) -> str:
         records=f"{found.records:,}",
         targets=targets_table(found),
         copies="\n\n".join(copies_table(found, codec) for codec in CODECS),
-        audit=audit_table(found),
+        audit=audit_table(found.audits),
+        dual_audit=audit_table(found.dual_audits),
         latency=latency_table(found),
         memory=memory_table(found),
         translate=translate_table(found),
+        flips=flips.section(found.flips),
+        client=client_table(found),
+        strategies=strategies_table(found),
     )
 
 
@@ -47,6 +53,32 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     made = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
     return "\n".join([made[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *made[1:]])
+
+
+def client_table(found: Results) -> str:
+    if found.client is None:
+        return "Not measured in this run."
+    rows = [(words, f"{found.client[name]:.2f}") for name, words in client.TITLES.items()]
+    median, longest = found.client["hold_p50_ms"], found.client["hold_max_ms"]
+    held = f"A HOLD is answered after {median:.1f} ms (median of {client.HOLDS}; longest {longest:.1f})."
+    return f"{table(('to a plain client', 'ratio'), rows)}\n\n{held}"
+
+
+def strategies_table(found: Results) -> str:
+    """One column a strategy; the groups are those of the demo."""
+    if found.strategies is None:
+        return "Not measured in this run."
+    costs = found.strategies.values()
+    again = {group: [f"{each.read_again[group]:,}" for each in costs] for group in next(iter(costs)).read_again}
+    rows = [
+        ("from checked to completed, s", *(f"{each.seconds:.0f}" for each in costs)),
+        ("longest gap of a producer, ms", *(f"{each.gap_ms:.0f}" for each in costs)),
+        ("records acknowledged", *(f"{each.acknowledged:,}" for each in costs)),
+        ("stored twice, offsets", *(f"{each.copied:,}" for each in costs)),
+        *((f"read again by {group}", *counts) for group, counts in again.items()),
+        ("lost, out of order", *(f"{each.lost}, {each.disordered}" for each in costs)),
+    ]
+    return table(("", *found.strategies), rows)
 
 
 def targets_table(found: Results) -> str:
@@ -90,10 +122,10 @@ def _figures(repetitions: Sequence[Copy], key: str) -> tuple[str, ...]:
     return (rate, warm, whole, cpu, Spread.of(each.warm_cpu_us for each in repetitions).shown(1), broker, peak)
 
 
-def audit_table(found: Results) -> str:
+def audit_table(audits: Mapping[str, Sequence[Judged]]) -> str:
     head = ("compression", "verdicts", "thousand records read/s", "CPU µs/record read", "peak MB")
     rows = []
-    for codec, some in found.audits.items():
+    for codec, some in audits.items():
         verdicts = ", ".join(sorted({each.result for each in some}))
         rate, cpu = Spread.of(each.rate / 1000 for each in some), Spread.of(each.cpu_us for each in some)
         rows.append((codec, verdicts, rate.shown(), cpu.shown(1), f"{max(each.peak_bytes for each in some) / 1e6:,.0f}"))

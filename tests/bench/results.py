@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.bench.audit import Judged
 from tests.bench.copies import Copy
+from tests.bench.strategies import Cost
 from tests.bench.translate import Translated
 
 CODECS = ("none", "lz4")
@@ -45,9 +46,13 @@ class Results:
     records: int
     copies: dict[tuple[str, str], list[Copy]] = field(default_factory=dict)
     audits: dict[str, list[Judged]] = field(default_factory=dict)
+    dual_audits: dict[str, list[Judged]] = field(default_factory=dict)
     latency: dict[str, Any] | None = None
     backlogs: list[tuple[str, Copy]] = field(default_factory=list)
     translations: list[Pairing] = field(default_factory=list)
+    flips: dict[str, Any] | None = None
+    client: dict[str, float] | None = None
+    strategies: dict[str, Cost] | None = None
     streams_missing: str = ""
 
     def ratio(self, codec: str, one: str, other: str, of: Callable[[Copy], float]) -> Spread | None:
@@ -100,6 +105,12 @@ def targets(of: Results) -> list[Target]:
         judged.append(
             _most(f"latency added at 5,000 records/s, {name}, ms", limit, Spread.of([value]) if value is not None else None, 1, single=True)
         )
+    gaps = sorted(of.flips["gaps_ms"]) if of.flips else []
+    for share, limit in ((0.5, 80), (0.99, 250)):
+        found = Spread.of([gaps[min(len(gaps) - 1, int(len(gaps) * share))]]) if gaps else None
+        judged.append(_most(f"longest gap of a producer in a flip, p{share * 100:.0f}, ms", limit, found, 0, single=True))
+    cost = Spread.of([of.client["without_pair"]]) if of.client else None
+    judged.append(_most("produce() of our client to the plain one's, no pair", 1.05, cost, 2, single=True))
     for what, copy in of.backlogs:
         judged.append(_most(f"resident memory of a worker, {what}, MB", 300, Spread.of([copy.peak_bytes / 1e6]), 0, single=True))
     for pair in of.translations:

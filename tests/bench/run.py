@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutover.engine.configuration import MirrorConfiguration, Topic
-from tests.bench import audit, ceiling, latency, memory, mirror, report, streams, translate
+from tests.bench import audit, ceiling, client, dual_audit, flips, latency, memory, mirror, report, strategies, streams, translate
 from tests.bench.copies import Copy
 from tests.bench.ground import ROOT, Ground
 from tests.bench.results import CODECS, Pairing, Results, targets
 
-SUBJECTS = ("copies", "latency", "memory")
+SUBJECTS = ("copies", "dual_audits", "latency", "memory", "client", "flips", "strategies")
 BEGAN = time.monotonic()
 
 
@@ -26,12 +26,14 @@ class Size:
     latency_seconds: float
     backlog: int
     heap_mb: int
+    flips: int
+    rounds_of_calls: int = client.ROUNDS
     many_partitions: bool = False
 
 
-QUICK = Size(records=20_000, rounds=1, latency_seconds=2, backlog=50_000, heap_mb=512)
-USUAL = Size(records=1_000_000, rounds=3, latency_seconds=30, backlog=3_000_000, heap_mb=2048)
-FULL = Size(records=1_000_000, rounds=3, latency_seconds=30, backlog=10_000_000, heap_mb=2048, many_partitions=True)
+QUICK = Size(records=20_000, rounds=1, latency_seconds=2, backlog=50_000, heap_mb=512, flips=3, rounds_of_calls=1)
+USUAL = Size(records=1_000_000, rounds=3, latency_seconds=30, backlog=3_000_000, heap_mb=2048, flips=50)
+FULL = Size(records=1_000_000, rounds=3, latency_seconds=30, backlog=10_000_000, heap_mb=2048, flips=50, many_partitions=True)
 
 
 def say(words: str) -> None:
@@ -47,11 +49,22 @@ def measure(size: Size, subjects: tuple[str, ...]) -> Results:
     with Ground(size.heap_mb) as ground:
         if "copies" in subjects:
             copies(ground, size, found)
+        if "dual_audits" in subjects:
+            pairings(ground, size, found)
         if "latency" in subjects:
             say(f"latency at {latency.PER_SECOND:,} records/s for {size.latency_seconds:g} s")
             found.latency = latency.added(ground, size.latency_seconds, warm_up=min(10, size.latency_seconds))
         if "memory" in subjects:
             backlogs(ground, size, found)
+        if "client" in subjects:
+            say("the client library beside the plain client")
+            found.client = client.measure(ground.bootstrap, size.rounds_of_calls)
+    if "flips" in subjects:
+        say(f"{size.flips} flips back and forth under {flips.RATE:,} records/s of {flips.INSTANCES} instances")
+        found.flips = flips.measure(size.flips, flips.INSTANCES, flips.RATE)
+    if "strategies" in subjects:
+        say("each strategy all the way, as the demo plays it")
+        found.strategies = strategies.measure()
     return found
 
 
@@ -105,6 +118,19 @@ def proof(config: MirrorConfiguration, records: int) -> audit.Judged:
     return judged
 
 
+def pairings(ground: Ground, size: Size, found: Results) -> None:
+    """Two topics that hold the same records, judged again and again."""
+    for codec in CODECS:
+        source, target = ground.filled("orders", 6, size.records, codec), ground.filled("orders.v2", 24, size.records, codec)
+        for _ in range(size.rounds):
+            judged = dual_audit.judge(ground, source, target)
+            if judged.result != "proved" or judged.origin_records != size.records:
+                raise SystemExit(f"the audit of dual writing did not prove {size.records:,} records: {judged}")
+            say(f"{codec}: dual audit {judged.result}, {judged.rate:,.0f} records read/s, {judged.cpu_us:.1f} µs CPU/record")
+            found.dual_audits.setdefault(codec, []).append(judged)
+        ground.remove(source, target)
+
+
 def backlogs(ground: Ground, size: Size, found: Results) -> None:
     """A worker that starts far behind; its topics then serve for translations."""
     say(f"a backlog of {size.backlog:,} records, lz4")
@@ -133,13 +159,13 @@ def translations(ground: Ground, config: MirrorConfiguration, records: int, foun
 def main() -> None:
     """Read what was asked for, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it works; writes no page")
+    parser.add_argument("--quick", action="store_true", help="little of all but the strategies, to see that it works; writes no page")
     parser.add_argument("--full", action="store_true", help="also a backlog of 10,000,000 records, and 200 partitions")
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="this subject alone; may be repeated")
     parser.add_argument("--page", type=Path, help="where the page goes [default: docs/benchmarks.md, of a run of everything]")
     asked = parser.parse_args()
     size = QUICK if asked.quick else FULL if asked.full else USUAL
-    found = measure(size, tuple(asked.only or SUBJECTS))
+    found = measure(size, tuple(asked.only or (SUBJECTS[:-1] if asked.quick else SUBJECTS)))
     text = report.page(found)
     where = asked.page or (None if asked.quick or asked.only else ROOT / "docs" / "benchmarks.md")
     if where is not None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, ShareConsumer
 from confluent_kafka import TopicPartition as Where
 from confluent_kafka.admin import AdminClient
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cutover.errors import ProducerFenced, RejectedByBroker
 from cutover.model import Committed, GroupType, Header, TopicPartition
@@ -153,7 +154,9 @@ class RealActors:
         self._joined.append(RealJoined(config, topics))
         return self._joined[-1]
 
+    @retry(retry=retry_if_exception_type(RejectedByBroker), stop=stop_after_delay(15), wait=wait_fixed(0.1), reraise=True)
     def alter_offsets(self, group: str, positions: Mapping[TopicPartition, Committed]) -> None:
+        """A coordinator may not know a topic yet that was created a moment ago."""
         found = self._altered(ConsumerGroupTopicPartitions(group, offsets(positions)))
         refused = [each.error for each in found.topic_partitions or () if each.error is not None]
         if refused:

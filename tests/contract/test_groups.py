@@ -137,6 +137,18 @@ def test_a_pending_position_is_not_known_and_the_others_are(world: World) -> Non
     world.until(lambda: world.cluster.committed([group], [here])[group][here] == Committed(5), "the position is committed")
 
 
+def test_a_pending_position_leaves_what_was_decided_to_be_read(world: World) -> None:
+    topic, group = world.topic(2), world.name("decided")
+    here, there = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    world.actors.alter_offsets(group, {here: Committed(1, "decided")})
+    producer = world.actors.producer(world.name("tx"))
+    producer.begin()
+    producer.send_offsets(group, {here: Committed(5)})
+    assert world.cluster.decided(group, [here, there]) == {here: Committed(1, "decided"), there: None}
+    producer.commit()
+    world.until(lambda: world.cluster.decided(group, [here])[here] == Committed(5), "the position is committed")
+
+
 def test_an_aborted_position_leaves_the_old_one(world: World) -> None:
     where = world.partition()
     group = world.name("aborted")

@@ -22,6 +22,7 @@ class Writer(Positions, ControlLog, Protocol): ...
 
 
 MakeWriter = Callable[[], Writer]
+PATIENCE_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_deposed_holder_writes_nothing(driven: tuple[World, MakeWriter]) -> No
     assert world.cluster.end_offsets([where], Isolation.READ_UNCOMMITTED) == {where: 0}
     assert world.cluster.committed([group], [where]) == {group: {where: None}}
     current.commit_positions(group, {where: Committed(2)})
-    assert world.cluster.committed([group], [where]) == {group: {where: Committed(2)}}
+    assert world.cluster.committed([group], [where], patience_seconds=PATIENCE_SECONDS) == {group: {where: Committed(2)}}
 
 
 def test_a_control_topic_that_is_not_there_is_named(driven: tuple[World, MakeWriter]) -> None:

@@ -22,7 +22,7 @@ from tests.proxied import ProxiedKafka, ProxiedKafkas
 from tests.proxy import Answer, Proxy, Request, Rule
 from tests.proxy.rules import ANY_API, Action, ProduceOfTransaction
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
 Ambush = Callable[[Proxy, MirroredPair, Action], Rule]
@@ -61,9 +61,8 @@ def after_its_commit_was_carried_out(proxy: Proxy, pair: MirroredPair, kill: Act
     return proxy.on("EndTxn", kill, nth=LATER, when=pair.is_mine, moment="before_answer", forward=False)
 
 
-def killed(ambush: Ambush, proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
+def killed(ambush: Ambush, proxied: ProxiedKafka, proxy: Proxy, pair: MirroredPair) -> Outcome:
     """One worker is killed at a call, another takes over, the traffic ends, everything is copied."""
-    pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     doomed: Future[EngineProcess] = Future()
     trap = ambush(proxy, pair, lambda _: doomed.result().kill())
     traffic = Traffic(proxied.bootstrap, pair.origin, value_bytes=VALUE_BYTES, per_second=100).burst(BACKLOG)
@@ -78,9 +77,8 @@ def killed(ambush: Ambush, proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
     return Outcome(pair.verdict(), audit_of(pair), traffic.written)
 
 
-def frozen(proxied: ProxiedKafka, proxy: Proxy) -> Outcome:
+def frozen(proxied: ProxiedKafka, proxy: Proxy, pair: MirroredPair) -> Outcome:
     """One worker is frozen with its commit on the way; it goes on, and its commit arrives, when another has its lanes."""
-    pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     worker: Future[EngineProcess] = Future()
 
     def freeze(_: Request) -> None:
@@ -130,16 +128,23 @@ def tell(proxied_kafkas: ProxiedKafkas) -> Iterator[Callable[[int], Stories]]:
                 proxy = stack.enter_context(proxied.proxy())
                 ambushes = ON_TRANSACTION_VERSION[transaction_version]
                 pool = stack.enter_context(ThreadPoolExecutor(len(ambushes) + 1))
-                begun = {each.__name__: pool.submit(killed, each, proxied, proxy) for each in ambushes}
-                told[transaction_version] = {**begun, FROZEN: pool.submit(frozen, proxied, proxy)}
+                pairs = [MirroredPair.create(proxied, proxy.bootstrap, lanes=2) for _ in range(len(ambushes) + 1)]
+                begun = {
+                    each.__name__: pool.submit(killed, each, proxied, proxy, pair) for each, pair in zip(ambushes, pairs, strict=False)
+                }
+                told[transaction_version] = {**begun, FROZEN: pool.submit(frozen, proxied, proxy, pairs[-1])}
             return told[transaction_version]
 
         yield begin
 
 
 def of_both_versions(names: Callable[[int], list[str]]) -> list[object]:
+    """The older version in the campaign."""
+    older = (pytest.mark.slow,)
     return [
-        pytest.param(version, name, marks=pytest.mark.xdist_group(f"proxied-{version}"), id=f"tv{version}-{name}")
+        pytest.param(
+            version, name, marks=[pytest.mark.xdist_group(f"proxied-{version}"), *(older if version == 1 else ())], id=f"tv{version}-{name}"
+        )
         for version in ON_TRANSACTION_VERSION
         for name in names(version)
     ]

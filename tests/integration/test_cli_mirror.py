@@ -196,7 +196,7 @@ def test_ndjson_says_what_is_done_against_frozen_ends(run: Run, topic: MakeTopic
     assert any("the history are left" in reason for each in events(done.stdout, "status") for reason in each["not_ready_because"])
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
 def test_a_signal_stops_at_a_safe_point_and_says_what_to_type_next(
     spawn: Spawn, run: Run, topic: MakeTopic, bootstrap: str, admin: AdminClient, wait_until: WaitUntil, number: signal.Signals, code: int
 ) -> None:
@@ -216,6 +216,7 @@ def test_a_signal_stops_at_a_safe_point_and_says_what_to_type_next(
     assert read(bootstrap, follower, 24)[0] == read(bootstrap, origin, 6)[0]
 
 
+@pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_the_workers_end_by_themselves(
     spawn: Spawn, topic: MakeTopic, bootstrap: str, wait_until: WaitUntil
 ) -> None:
@@ -254,6 +255,7 @@ def test_the_rate_is_changed_and_the_status_asked_while_it_runs(spawn: Spawn, ru
     assert mirror.wait(30) == 130
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_nothing_is_lost_or_doubled(spawn: Spawn, topic: MakeTopic, bootstrap: str) -> None:
     origin, follower = topic(6), topic(24, ROOM)
     fill(bootstrap, origin, 20000)

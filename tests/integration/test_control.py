@@ -13,7 +13,7 @@ from cutover.connection import Connection
 from cutover.engine.control import Control
 from cutover.errors import CutoverError, EngineRefusedInput, ProducerFenced, TopicRecreated, TransactionExpired, WriteUnknown
 from cutover.kafka.admin import KafkaCluster
-from cutover.model import PENDING, Committed, ControlRecord, GroupType, Isolation, TopicPartition
+from cutover.model import PENDING, Committed, ControlRecord, GroupType, Isolation, Record, TopicPartition
 from tests.conftest import MakeTopic, WaitUntil
 from tests.contract.actors import RealActors, RealJoined
 from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
@@ -133,6 +133,28 @@ def test_while_positions_are_pending_nothing_else_is_begun(control: Control, whe
         control.prepare_positions(unique("other"), {where: Committed(0)})
     control.finish_positions(where.topic, commit=False)
     assert control.write_control(where.topic, [ControlRecord(b"k", b"v")]) == (0,)
+
+
+def test_records_are_appended_as_they_were_read_all_or_none(
+    bootstrap: str, control: Control, cluster: KafkaCluster, topic: MakeTopic
+) -> None:
+    to = TopicPartition(topic(3, {"retention.ms": "-1"}), 2)  # its records are years old
+    headers = (("h", b"1"), ("h", None), ("_cutover", b"not ours"))
+    given = [
+        Record("elsewhere", 7, 70, 1_600_000_000_000, b"k", b"v", headers),
+        Record("elsewhere", 7, 71, 1_600_000_000_500, None, b"", ()),
+        Record("elsewhere", 7, 72, 1_599_999_999_000, b"k", None, ()),
+    ]
+    assert control.append_records(to, given) == (0, 1, 2)
+    assert control.append_records(to, given[:1]) == (4,), "a marker stands between"
+    read = list(wiring.reader(Connection.load(bootstrap=bootstrap)).read({to: (0, 5)}))
+    written = [(each.timestamp_ms, each.key, each.value, each.headers) for each in read]
+    assert written == [(each.timestamp_ms, each.key, each.value, each.headers) for each in [*given, given[0]]]
+    with pytest.raises(EngineRefusedInput, match="no partition 3"):
+        control.append_records(TopicPartition(to.topic, 3), given)
+    with pytest.raises(CutoverError, match="3 partitions, not 1"):
+        control.write_control(to.topic, [ControlRecord(b"k", b"v")])
+    assert cluster.end_offsets([to], Isolation.READ_UNCOMMITTED) == {to: 6}
 
 
 def test_pending_positions_that_were_left_too_long_are_aborted_and_said_to_be(

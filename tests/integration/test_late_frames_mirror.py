@@ -11,15 +11,15 @@ import pytest
 from tests.audited import audit_of
 from tests.judge import Verdict
 from tests.mirrored import MirroredPair, PositionWatch, Traffic
-from tests.proxied import ON_BOTH_VERSIONS, ProxiedKafka
+from tests.proxied import ProxiedKafka, on_versions
 from tests.proxy import Held, Proxy, Request
 from tests.proxy.rules import Mode
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
 KIP_890_PART_2 = 5
-EVERY_MODE: list[Mode] = ["close", "reset", "stall"]
+ENDING: list[Mode] = ["close", "reset"]
 
 
 def same_lane(held: Held, request: Request) -> bool:
@@ -27,9 +27,9 @@ def same_lane(held: Held, request: Request) -> bool:
     return late is not None and now is not None and late.transactional_id == now.transactional_id
 
 
-@pytest.mark.parametrize("mode", EVERY_MODE)
+@pytest.mark.parametrize("mode", ["stall", *(pytest.param(each, marks=pytest.mark.slow) for each in ENDING)])
 @pytest.mark.parametrize("api", ["EndTxn", "TxnOffsetCommit"])
-@ON_BOTH_VERSIONS
+@on_versions(2, 1, slow=(1,))
 def test_a_late_frame_changes_nothing_for_the_mirror(proxied: ProxiedKafka, proxy: Proxy, api: str, mode: Mode) -> None:
     pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     held = proxy.hold(api, nth=5, when=pair.is_mine, mode=mode)
@@ -47,7 +47,7 @@ def test_a_late_frame_changes_nothing_for_the_mirror(proxied: ProxiedKafka, prox
     assert sum(proxy.versions("InitProducerId").values()) > pair.configuration.lanes, "the lane fenced itself"
 
 
-@ON_BOTH_VERSIONS
+@on_versions(2, 1, slow=(1,))
 def test_the_mirror_ends_its_transactions_in_the_version_that_the_cluster_allows(proxied: ProxiedKafka, proxy: Proxy) -> None:
     pair = MirroredPair.create(proxied, proxy.bootstrap, lanes=2)
     traffic = Traffic(proxied.bootstrap, pair.origin).burst(300)

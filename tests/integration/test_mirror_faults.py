@@ -14,6 +14,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from cutover.engine.process import EngineProcess
 from cutover.errors import CutoverError
 from cutover.kafka.embedded import EmbeddedKafka
+from cutover.protocol import Cut, Hold, Mode, Release, Topic
+from cutover.protocol import Pair as Opened
 from tests.conftest import MakeTopic, WaitUntil
 from tests.judge import Verdict
 from tests.kafka_options import BRISK
@@ -186,12 +188,17 @@ def test_a_worker_of_an_ended_epoch_fences_reads_the_control_topic_and_stops(boo
     control = topic(1, name="control")
     pair = made(bootstrap, topic).but(control_topic=control, pair="p")
     write(bootstrap, pair.origin, numbered(100))
-    words = '{{"type": "{}", "pair": "{}", "epoch": {}}}'
-    said = [words.format("SOURCE", "p", 0), words.format("HOLD", "p", 5), words.format("TARGET", "another", 3), "no JSON"]
-    write(bootstrap, control, [Written(None, each.encode()) for each in said])
+    sides = {side: Topic(name=side, id=side, partitions=1) for side in ("source", "target")}
+    opened = [Opened(pair=name, run="r", partitioner="murmur2", **sides) for name in ("p", "another")]
+    hold = Hold(pair="another", term=1, epoch=1, to=Mode.TARGET, budget_ms=1)
+    undone = [Hold(pair="p", term=1, epoch=1, to=Mode.TARGET, budget_ms=1), Release(type="SOURCE", pair="p", term=1, epoch=0)]
+    cut = Cut(source={0: 1}, target={0: 1})
+    release = Release(type="TARGET", pair="another", term=1, epoch=1, cut=cut)
+    write(bootstrap, control, [Written(None, each.encoded()) for each in [*opened, *undone, hold, release]])
     with pair.worker() as worker:
         pair.wait_caught_up(worker)
-    write(bootstrap, control, [Written(None, words.format("TARGET", "p", 1).encode())])
+    again = [Hold(pair="p", term=2, epoch=1, to=Mode.TARGET, budget_ms=1), Release(type="TARGET", pair="p", term=2, epoch=1, cut=cut)]
+    write(bootstrap, control, [Written(None, each.encoded()) for each in again])
     write(bootstrap, pair.origin, numbered(100))
     before = len(pair.copies())
     ended = fault_of(pair)
@@ -258,6 +265,7 @@ def test_workers_that_count_other_lanes_cannot_share_a_group(bootstrap: str, top
         hear(worker)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mirror-brokers")
 def test_a_broker_that_dies_and_comes_back_is_waited_for_and_said() -> None:
     """It dies between transactions: Kafka 4.3.1 alone on its cluster forgets the markers that it still owed (docs/mirror-faults.md)."""
@@ -276,6 +284,7 @@ def test_a_broker_that_dies_and_comes_back_is_waited_for_and_said() -> None:
         assert pair.verdict() == Verdict()
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("mirror-brokers")
 def test_a_leader_that_dies_in_mid_copy_is_followed_by_another() -> None:
     with EmbeddedKafka(brokers=3, config=BRISK, heap_mb=256) as kafka:

@@ -202,6 +202,7 @@ def test_a_wrong_password_is_refused_at_once(secured: Secured, mechanism: str) -
     assert "wrong-word" not in json.dumps(error.document(), default=str)
 
 
+@pytest.mark.slow
 def test_a_token_that_the_broker_does_not_accept_is_refused_at_once(secured: Secured) -> None:
     config = secured.login("OAUTHBEARER")
     secured.secret("secret", token("worker").replace(".", "x.", 1))
@@ -218,6 +219,7 @@ def test_a_broker_whose_authority_is_another_is_refused_at_once(secured: Secured
     assert name_of(refused(secured.on(system), 5)) == "certificate_refused"
 
 
+@pytest.mark.slow
 def test_speaking_plainly_to_a_broker_that_wants_tls_is_unreachable_in_time(secured: Secured) -> None:
     servers = secured.kafka.bootstrap_servers.split(",")
     assert name_of(refused(secured.on({"bootstrap_servers": servers, "security_protocol": "plaintext"}), 12)) == "unreachable"

@@ -44,6 +44,7 @@ def run_pytest(tmp_path: Path, *arguments: str) -> tuple[str, list[list[str]]]:
     return done.stdout + done.stderr, [line.split() for line in seen.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_all_workers_share_one_cluster_which_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output, seen = run_pytest(tmp_path, "-n", "2", "--dist", "each")
     assert "8 passed" in output

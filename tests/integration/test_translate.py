@@ -71,6 +71,7 @@ class Pair:
                 writer = transactional if number % 5 == 0 else plain
                 writer.produce(self.origin, b"%d" % number, b"key-%d" % (number * 7 % KEYS))
             if block % 150 == 0:
+                transactional.flush(PATIENCE_SECONDS)  # the broker refuses to abort what it has not seen begin
                 transactional.abort_transaction(PATIENCE_SECONDS)
             else:
                 transactional.commit_transaction(PATIENCE_SECONDS)
@@ -317,13 +318,13 @@ def test_a_wrong_answer_of_the_engine_is_noticed(pair: MakePair, shift: int) -> 
     shifted = told.model_copy(update={"positions": {**told.positions, 3: told.positions[3] + shift}})
     reader = wiring.reader(made.connection)
     with pytest.raises(TranslationsDiffer):
-        translating.require_equal(made.cluster, reader, epoch, TO_FOLLOWER, shifted)
+        translating.require_equal(made.cluster, reader, [epoch], TO_FOLLOWER, shifted)
     early = told.model_copy(update={"mirror": {**told.mirror, 0: middle[0] - 20}})
     with pytest.raises(TranslationsDiffer, match="final"):
-        translating.require_equal(made.cluster, reader, epoch, TO_FOLLOWER, early)
+        translating.require_equal(made.cluster, reader, [epoch], TO_FOLLOWER, early)
     invented = told.model_copy(update={"ends": {**told.ends, 1: told.ends[1] + 1}})
     with pytest.raises(TranslationsDiffer, match="not there"):
-        translating.require_equal(made.cluster, reader, epoch, TO_FOLLOWER, invented)
+        translating.require_equal(made.cluster, reader, [epoch], TO_FOLLOWER, invented)
 
 
 def test_the_command_prints_what_kafkas_own_tool_reads(pair: MakePair) -> None:

@@ -80,3 +80,12 @@ def test_a_partition_that_does_not_exist_is_refused() -> None:
         Lineage(6, 24).parents(24)
     with pytest.raises(ValueError, match="partition -1 is not one of 0 to 5"):
         Lineage(6, 24).children(-1)
+
+
+@pytest.mark.parametrize(("origins", "followers"), [(1, 1), (3, 6), (6, 9)])
+def test_where_two_formulas_place_keys_any_key_may_come_from_anywhere(origins: int, followers: int) -> None:
+    lineage = Lineage(origins, followers, related=False)
+    assert lineage.kind == "crossed"
+    assert all(lineage.parents(q) == range(origins) for q in range(followers))
+    assert all(lineage.children(p) == range(followers) for p in range(origins))
+    assert lineage.reversed == Lineage(followers, origins, related=False)

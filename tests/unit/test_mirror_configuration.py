@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from cutover.engine.configuration import MirrorConfiguration, Rate, Start, Topic
 from cutover.engine.faults import FAULTS
-from cutover.engine.run import Run, default_name
 from cutover.errors import RunNameWrong
+from cutover.run import Run, default_name
 
 ENGINE = Path(__file__).parents[2] / "engine"
 STRUCT = re.compile(r"^type (\w+) struct \{(.*?)^\}", re.MULTILINE | re.DOTALL)

@@ -65,12 +65,12 @@ def start(
     monkeypatch.setattr(crews, "FIRST_PAUSE_SECONDS", 0.01)
     started: list[Crew] = []
 
-    def start_one(behaviour: str = "works", workers: int = 1, **env: str) -> tuple[Crew, Mirroring]:
+    def start_one(behaviour: str = "works", workers: int = 1, prefix: str = "", **env: str) -> tuple[Crew, Mirroring]:
         monkeypatch.setenv("FAKE_ENGINE", behaviour)
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         prepared = prepare(twin, HERE, Wanted("orders", "orders.v2", "murmur2", workers=workers, rate=Rate(records_per_second=100)))
-        crew = Crew(prepared.configuration, workers, engine=engine)
+        crew = Crew(prepared.configuration, workers, engine=engine, prefix=prefix)
         started.append(crew)
         crew.start()
         return crew, Mirroring(twin, prepared, crew)
@@ -204,3 +204,124 @@ def test_stopping_leaves_no_process_and_no_socket(start: MakeCrew) -> None:
     assert all(each is not None and each.ended for each in processes)
     with pytest.raises(errors.NoWorkers), present.workers(RUN):
         pass
+
+
+def heard(crew: Crew, true: Callable[[], object], seconds: float = 20) -> None:
+    """Poll until it is true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        list(crew.poll())
+        assert time.monotonic() < deadline, [each.status() for each in crew.workers]
+        time.sleep(0.005)
+
+
+def pids(crew: Crew) -> set[int | None]:
+    return {each.process.pid for each in crew.workers if each.process is not None}
+
+
+def test_workers_that_a_dead_driver_left_are_adopted_and_the_missing_are_started(start: MakeCrew, told: Path) -> None:
+    dead, _ = start(workers=2, prefix="e0")
+    heard(dead, lambda: len(dead.held_partitions()) == 1)
+    lost, left = dead.workers
+    assert lost.process is not None
+    assert left.process is not None
+    lost.process.kill()
+    dead.detach()
+    crew, _ = start(workers=3, prefix="e0")
+    assert left.process.pid in pids(crew)
+    assert (len(pids(crew)), len({each.name for each in crew.workers})) == (3, 3)
+    assert len(configurations(told)) == 4
+
+
+def test_an_adopted_worker_goes_on_and_has_the_walls_that_hold_now(start: MakeCrew) -> None:
+    dead, _ = start(prefix="e0")
+    dead.drain_to({0: 40})
+    assert dead.wait_drained(20) == {0: 40}
+    dead.pause()
+    dead.detach()
+    crew, _ = start(prefix="e0")
+    heard(crew, lambda: crew.positions == {0: 100})
+    assert crew.lag_records == 0
+
+
+def test_workers_of_another_epoch_are_stopped_and_not_adopted(start: MakeCrew) -> None:
+    dead, _ = start(prefix="e10")
+    heard(dead, lambda: dead.positions)
+    process = dead.workers[0].process
+    assert process is not None
+    dead.detach()
+    crew, _ = start(prefix="e1")
+    assert process.pid not in pids(crew)
+    with present.workers(RUN) as found:
+        assert [each.name for each in found] == [crew.workers[0].name]
+
+
+def test_too_many_workers_are_stopped(start: MakeCrew) -> None:
+    dead, _ = start(workers=2, prefix="e0")
+    heard(dead, lambda: all(each.progress for each in dead.workers))
+    dead.detach()
+    crew, _ = start(workers=1, prefix="e0")
+    with present.workers(RUN) as found:
+        assert [each.name for each in found] == [crew.workers[0].name]
+
+
+def test_a_wall_is_reached_and_said_and_nothing_goes_on_until_it_is_taken_away(start: MakeCrew) -> None:
+    crew, _ = start(workers=2)
+    crew.drain_to({0: 60})
+    assert crew.wait_drained(20) == {0: 60}
+    crew.drain_to(None)
+    heard(crew, lambda: crew.positions == {0: 100})
+
+
+def test_a_wall_that_is_not_reached_in_time_gives_what_is_known(start: MakeCrew) -> None:
+    crew, _ = start()
+    crew.pause()
+    crew.drain_to({0: 60})
+    assert crew.wait_drained(0.2) == {}
+
+
+def test_a_worker_started_in_the_place_of_a_dead_one_has_its_walls(start: MakeCrew, told: Path) -> None:
+    crew, _ = start()
+    crew.drain_to({0: 60})
+    process = crew.workers[0].process
+    assert process is not None
+    os.kill(process.pid or 0, signal.SIGKILL)
+    heard(crew, lambda: len(configurations(told)) == 2)
+    assert configurations(told)[-1]["walls"] == {"0": 60}
+    assert crew.wait_drained(20) == {0: 60}
+
+
+def test_a_wall_holds_for_partitions_of_other_hosts_once_it_is_committed_there(start: MakeCrew) -> None:
+    crew, _ = start()
+    committed = {0: 60, 1: 6}
+    crew.ask_committed = lambda: dict(committed)
+    crew.drain_to({0: 60, 1: 7})
+    assert crew.wait_drained(1) == {0: 60}
+    committed[1] = 7
+    assert crew.wait_drained(20) == {0: 60, 1: 7}
+
+
+def test_all_lanes_of_the_epoch_are_named_whoever_holds_them(start: MakeCrew) -> None:
+    crew, _ = start()
+    assert crew.lane_ids == (f"cutover.{RUN}.0.0",)
+    assert Crew(crew.configuration.model_copy(update={"epoch": 1, "lanes": 2}), 1).lane_ids == (f"cutover.{RUN}.1.0", f"cutover.{RUN}.1.1")
+
+
+def test_the_lag_is_not_known_before_every_partition_is_accounted_for(start: MakeCrew) -> None:
+    crew, _ = start()
+    assert (crew.lag_records, crew.lag_seconds) == (None, None)
+    heard(crew, lambda: crew.lag_records == 0)
+    assert crew.lag_seconds == 0
+
+
+def test_a_stopped_worker_does_not_keep_the_others_from_hearing(start: MakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, _ = start(workers=2)
+    monkeypatch.setattr(crews, "TELL_SECONDS", 0.1)
+    process = crew.workers[0].process
+    assert process is not None
+    os.kill(process.pid or 0, signal.SIGSTOP)
+    try:
+        crew.drain_to({0: 60})
+        assert crew.wait_drained(20) == {0: 60}
+    finally:
+        os.kill(process.pid or 0, signal.SIGCONT)

@@ -8,8 +8,8 @@ from cutover.engine import pair as pairs
 from cutover.engine.configuration import Rate, Start
 from cutover.engine.mirroring import Wanted, prepare
 from cutover.engine.pair import Pair
-from cutover.engine.run import Run
 from cutover.model import Committed, TopicPartition
+from cutover.run import Run
 from cutover.twin.cluster import Twin
 
 ROOM = {"max.message.bytes": "1048652", "retention.ms": "-1"}
@@ -105,6 +105,7 @@ def test_what_may_surprise_is_said(twin: Twin, configs: dict[str, str], partitio
         (Start(kind="latest"), {0: 5, 1: 0}),
         (Start(kind="time", time_ms=3), {0: 3, 1: 0}),
         (Start(kind="time", time_ms=99), {0: 5, 1: 0}),
+        (Start(kind="offsets", offsets={0: 3, 1: 0}), {0: 3, 1: 0}),
     ],
 )
 def test_a_run_without_positions_begins_where_it_is_told(twin: Twin, start: Start, begins: dict[int, int]) -> None:

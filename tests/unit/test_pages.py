@@ -12,6 +12,7 @@ from cutover.cli import main
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IDS = {each.id for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CutoverError)}
+FINDINGS = {found for rule in (ROOT / "cutover" / "preflight").glob("*.py") for found in re.findall(r"CUT-PRE-\d{3}", rule.read_text())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -27,8 +28,8 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_error_id_that_a_page_names_is_one_of_ours(page: Path) -> None:
-    assert set(re.findall(r"CUT-[A-Z]{3}-\d{3}", page.read_text())) - IDS == set()
+def test_every_id_of_an_error_or_a_finding_that_a_page_names_is_one_of_ours(page: Path) -> None:
+    assert set(re.findall(r"CUT-[A-Z]{3}-\d{3}", page.read_text())) - IDS - FINDINGS == set()
 
 
 def test_no_two_errors_share_an_id() -> None:

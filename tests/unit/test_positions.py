@@ -31,9 +31,9 @@ class Layout:
 
 
 @st.composite
-def layouts(draw: st.DrawFn, *, astray: bool = False) -> Layout:
+def layouts(draw: st.DrawFn, *, astray: bool = False, counts: tuple[int, int] | None = None) -> Layout:
     """Each step is one record of an origin partition, a gap of the origin, or a marker or gap of a follower partition."""
-    lineage = Lineage(*draw(st.sampled_from(COUNTS)))
+    lineage = Lineage(*(counts or draw(st.sampled_from(COUNTS))))
     origin_ends = dict.fromkeys(range(lineage.origin_count), 0)
     ends = dict.fromkeys(range(lineage.follower_count), 0)
     logs: dict[int, list[Counterpart]] = {q: [] for q in ends}
@@ -58,7 +58,7 @@ def vectors(data: st.DataObject, ends: Mapping[int, int]) -> dict[int, int]:
 
 
 @given(st.data(), layouts(), st.integers(1, 7))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_to_follower_equals_a_full_scan(data: st.DataObject, layout: Layout, window: int) -> None:
     unread = vectors(data, layout.origin_ends)
     spans = {q: (begin, layout.ends[q]) for q, begin in vectors(data, layout.ends).items()}
@@ -69,7 +69,7 @@ def test_to_follower_equals_a_full_scan(data: st.DataObject, layout: Layout, win
 
 
 @given(st.data(), layouts(), st.integers(1, 7))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_to_origin_equals_a_full_scan(data: st.DataObject, layout: Layout, window: int) -> None:
     spans = {q: (begin, layout.ends[q]) for q, begin in vectors(data, layout.ends).items()}
     derived = positions.to_origin(layout, layout.lineage, spans, layout.origin_ends, window_offsets=window)
@@ -79,7 +79,7 @@ def test_to_origin_equals_a_full_scan(data: st.DataObject, layout: Layout, windo
 
 
 @given(st.data(), layouts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_lost_and_a_split_reads_nothing_again(data: st.DataObject, layout: Layout) -> None:
     unread = vectors(data, layout.origin_ends)
     spans = {q: (0, end) for q, end in layout.ends.items()}
@@ -93,7 +93,7 @@ def test_nothing_is_lost_and_a_split_reads_nothing_again(data: st.DataObject, la
 
 
 @given(st.data(), layouts(astray=True))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_key_off_its_hash_partition_is_asked_about_once_it_is_met(data: st.DataObject, layout: Layout) -> None:
     unread = vectors(data, layout.origin_ends)
     spans = {q: (0, end) for q, end in layout.ends.items()}
@@ -102,6 +102,92 @@ def test_a_key_off_its_hash_partition_is_asked_about_once_it_is_met(data: st.Dat
         first = next((each for each in layout.logs[q] if each.offset >= unread[each.partition]), None)
         if first is not None and first.at >= end // 2:  # the first window shows it
             assert derived[q] == first.at
+
+
+@dataclass(frozen=True)
+class History:
+    """A pair through its epochs: what each mirror wrote, shifted to where its epoch began on both topics."""
+
+    layouts: Sequence[Layout]
+    starts: Sequence[Mapping[str, Mapping[int, int]]]
+
+    def span(self, number: int, topic: str) -> tuple[Mapping[int, int] | None, Mapping[int, int] | None]:
+        end = self.starts[number + 1][topic] if number + 1 < len(self.layouts) else None
+        return self.starts[number][topic], end
+
+    def sides(self, number: int) -> tuple[str, str]:
+        return ("target", "source") if number % 2 else ("source", "target")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    counts = draw(st.sampled_from(COUNTS))
+    starts: list[Mapping[str, Mapping[int, int]]] = [
+        {"source": dict.fromkeys(range(counts[0]), 0), "target": dict.fromkeys(range(counts[1]), 0)}
+    ]
+    made = []
+    for number in range(draw(st.integers(1, 4))):
+        origin, follower = ("target", "source") if number % 2 else ("source", "target")
+        wrote = draw(layouts(counts=(counts[1], counts[0]) if number % 2 else counts))
+        begun, written = starts[-1][origin], starts[-1][follower]
+        logs = {
+            q: [Counterpart(each.at + written[q], each.partition, each.offset + begun[each.partition]) for each in log]
+            for q, log in wrote.logs.items()
+        }
+        ends = {q: end + written[q] for q, end in wrote.ends.items()}
+        origin_ends = {p: end + begun[p] for p, end in wrote.origin_ends.items()}
+        made.append(Layout(wrote.lineage, logs, ends, origin_ends))
+        starts.append({origin: origin_ends, follower: ends})
+    return History(made, starts)
+
+
+def answers(history: History, given: str, vector: Mapping[int, int]) -> tuple[list[dict[int, int]], list[Mapping[int, int]]]:
+    """Each epoch's answer, and where all but the last one ended on the other side."""
+    found, ends = [], []
+    for number, layout in enumerate(history.layouts):
+        origin, follower = history.sides(number)
+        part = positions.within(vector, *history.span(number, given))
+        other = follower if given == origin else origin
+        if given == origin:
+            spans = {q: (begin, layout.ends[q]) for q, begin in history.starts[number][follower].items()}
+            found.append(positions.to_follower(layout, layout.lineage, part, spans, window_offsets=3))
+        else:
+            found.append(
+                positions.to_origin(layout, layout.lineage, {q: (part[q], end) for q, end in layout.ends.items()}, layout.origin_ends)
+            )
+        ends.append(history.starts[number + 1][other])
+    return found, ends[:-1]
+
+
+@given(st.data(), histories(), st.sampled_from(["source", "target"]))
+@settings(max_examples=400)
+def test_across_epochs_each_partition_is_read_from_the_first_unread_record_on(data: st.DataObject, history: History, side: str) -> None:
+    vector = vectors(data, history.starts[-1][side])
+    found, ends = answers(history, side, vector)
+    other = "target" if side == "source" else "source"
+    wanted = dict(history.starts[-1][other])
+    for number, layout in enumerate(history.layouts):
+        for q, log in layout.logs.items():
+            for each in log:
+                here, there = ((each.partition, each.offset), (q, each.at))
+                (p, offset), (o, at) = (here, there) if history.sides(number)[0] == side else (there, here)
+                if offset >= vector[p]:
+                    wanted[o] = min(wanted[o], at)
+    assert positions.compose(found, ends) == wanted
+
+
+@given(histories(), st.sampled_from(["source", "target"]))
+@settings(max_examples=100)
+def test_at_a_cut_nothing_is_read_twice_and_nothing_is_lost(history: History, side: str) -> None:
+    other = "target" if side == "source" else "source"
+    for cut in history.starts[1:]:
+        found, ends = answers(history, side, cut[side])
+        composed = positions.compose(found, ends)
+        for number, layout in enumerate(history.layouts):
+            for q, log in layout.logs.items():
+                for each in log:
+                    p, at = (each.partition, each.offset) if history.sides(number)[0] == other else (q, each.at)
+                    assert (at < composed[p]) == (at < cut[other][p])
 
 
 def test_differences_name_both_values() -> None:
