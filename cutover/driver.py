@@ -178,13 +178,19 @@ class Driver:
 
     def _observed(self, step: Step) -> Seen:
         """A group that is wanted elsewhere goes before the stage."""
-        self._astray = [] if step.undo or not self.world.all_paired else moves.astray(self.world)
+        self._astray = self._first(step) if self.world.all_paired else []
         if self._astray:
             for each in self.world.pairs:
-                each.keeper.keep(audit=True)
+                each.keeper.keep(audit=not step.undo)
             return moves.seen(self.world, self._astray)
         stage = STAGES[step.stage]
         return stage.undone(self.world) if step.undo else stage.done(self.world)
+
+    def _first(self, step: Step) -> list[moves.Journey]:
+        """Forward, the groups that are wanted elsewhere; on the way back those that stand still, but where groups go back themselves."""
+        if not step.undo:
+            return moves.astray(self.world)
+        return [] if step.stage is Stage.MOVING_GROUPS else moves.standing_still(self.world)
 
     def _enter(self, reach: Reach) -> None:
         """The next stage is entered when its own check allows it."""

@@ -11,7 +11,6 @@ from cutover.errors import Ambiguous, CutoverError, GroupsOnFollower, LeaseLost,
 from cutover.history import Body
 from cutover.lifecycle import Stage
 from cutover.model import Isolation
-from cutover.moves import crossing
 from cutover.plan import Group
 from cutover.protocol import Leave, Side
 from cutover.world import World
@@ -123,9 +122,8 @@ def _confirm(world: World, body: Body, by: str) -> str:
         raise PlanWrong(f"{word!r} is neither stopped nor started")
     for group in world.whole.groups:
         if group.name == subject:
-            here = world.having(group)[0]
-            step = f"{'stop' if word == 'stopped' else 'start'}:{subject}:{crossing.stay(here, group)}"
-            here.record("outcome", step, {"by": by, "confirmed": word})
+            step, verb = moves.confirmed(world, group, word)
+            world.having(group)[0].record("outcome", step, {"by": by, "confirmed": word, "verb": verb})
             return f"{subject} is {word}, says {by}"
     for producer in world.whole.producers:
         if producer.name == subject:

@@ -186,6 +186,9 @@ class Hooks(Protocol):
     def run(self, world: "World", subject: Any, verb: str, step: str, **outcome: Any) -> Body:  # noqa: ANN401
         """Run one verb once, journalled; raises HookFailed, HookUnknown."""
 
+    def settle(self, world: "World", subject: Any, verb: str, step: str) -> Body:  # noqa: ANN401
+        """Find out what came of a call that was left open, and write it down; raises HookUnknown where nobody can tell."""
+
 
 class Primers(Protocol):
     """Keeps the positions of primed groups current on the other side."""

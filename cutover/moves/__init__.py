@@ -10,9 +10,9 @@ from typing import Protocol
 
 from cutover.errors import CutoverError, LeaseLost
 from cutover.history import Body
-from cutover.lifecycle import Seen
+from cutover.lifecycle import Seen, Stage
 from cutover.moves import crossing, primed, sdk, stopped
-from cutover.moves.crossing import Waits, members, others, read_again
+from cutover.moves.crossing import Halfway, Waits, members, others, read_again
 from cutover.plan import Group
 from cutover.prices import Price
 from cutover.protocol import Side
@@ -28,7 +28,7 @@ class Kind(Protocol):
     def waits_for(self, world: World, group: Group, to: Side) -> Waits | None:
         """What the next act waits for; None when it is due."""
 
-    def under_way(self, world: World, group: Group) -> bool:
+    def halfway(self, world: World, group: Group) -> Halfway | None:
         """Whether the group stands still between two acts, so that it must not be left there."""
 
     def step(self, world: World, group: Group, to: Side) -> Body:
@@ -52,6 +52,34 @@ def astray(world: World) -> list[Journey]:
     """Groups that somebody asked to have elsewhere, and that are not there yet."""
     asked = [group for group in world.whole.groups if _asked(world, group) is not None]
     return [(group, wanted(world, group)) for group in asked if not moved(world, group, wanted(world, group))]
+
+
+def standing_still(world: World) -> list[Journey]:
+    """Groups that were stopped for a move and not started again, each wanted where it was: nothing is undone around them."""
+    found = [(group, _halfway(world, group)) for group in world.whole.groups]
+    return [(group, begun.left) for group, begun in found if begun is not None]
+
+
+def _halfway(world: World, group: Group) -> Halfway | None:
+    return KINDS[group.switch_kind].halfway(world.having(group)[0], group)
+
+
+def confirmed(world: World, group: Group, word: str) -> tuple[str, str]:
+    """The step that is settled when a person says that a group is stopped, or started, and the verb that it comes to."""
+    here = world.having(group)[0]
+    name = "stop" if word == "stopped" else "start"
+    at = side(here, group)
+    if name == "start":
+        at = stopped.started_on(here, group, _destination(world, group)) if KINDS[group.switch_kind] is stopped else at.other
+    return f"{name}:{group.name}:{crossing.stay(here, group)}", stopped.verb(name, at)
+
+
+def _destination(world: World, group: Group) -> Side:
+    """Where the group is to be now."""
+    standing, begun = world.history.standing, _halfway(world, group)
+    if not standing.goal.back:
+        return wanted(world, group)
+    return Side.SOURCE if standing.stage is Stage.MOVING_GROUPS or begun is None else begun.left
 
 
 def seen(world: World, left: Sequence[Journey]) -> Seen:
@@ -87,7 +115,7 @@ def _turns(world: World, left: Sequence[Journey]) -> list[tuple[Journey, Waits |
     """
     failed, found = world.watch.set_aside, list[tuple[Journey, Waits | None]]()
     for group, to in left:
-        if failed and (group.name in failed or not KINDS[group.switch_kind].under_way(world.having(group)[0], group)):
+        if failed and (group.name in failed or _halfway(world, group) is None):
             continue
         waits = waits_for(world, group, to)
         if waits is None or not waits.on_person:
@@ -147,13 +175,17 @@ def stands_on(world: World, group: Group, at: Side) -> bool:
 
 
 def moved(world: World, group: Group, to: Side) -> bool:
-    """The log says so of every pair that it reads, and nobody of the group is seen on the side it left."""
-    return not stands_on(world, group, to.other) and not any(members(each, group)[to.other] for each in world.having(group))
+    """The log says so of every pair that it reads, it does not stand still, and nobody of it is seen on the side it left."""
+    if stands_on(world, group, to.other) or _halfway(world, group) is not None:
+        return False
+    return not any(members(each, group)[to.other] for each in world.having(group))
 
 
 def waits_for(world: World, group: Group, to: Side) -> Waits | None:
     """What the group's next act waits for."""
     here = world.having(group)
+    if not stands_on(world, group, to.other) and _halfway(world, group) is not None:
+        return KINDS[group.switch_kind].waits_for(here[0], group, to)
     if not stands_on(world, group, to.other):
         names = "; ".join(
             f"{others(left)} still reads {each.topic(to.other).name}" for each in here if (left := members(each, group)[to.other])
@@ -169,7 +201,7 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:
 
 def step(world: World, group: Group, to: Side) -> Body:
     """One act towards having the group on that side."""
-    for each in world.having(group):
+    for each in world.having(group) if stands_on(world, group, to.other) else ():
         if crossing.needs_cut(each, group):
             return crossing.take_cut(each, group)
     return KINDS[group.switch_kind].step(world.having(group)[0], group, to)
@@ -188,7 +220,9 @@ def settle(world: World) -> list[str]:
 
 def price(world: World, group: Group, to: Side) -> Price:
     """What the group would read again if it were moved now, in all pairs that it reads."""
-    found = [read_again(each, group, to) for each in world.having(group) if side(each, group) is not to]
+    begun = _halfway(world, group)
+    left = begun is not None and begun.started is to.other
+    found = [read_again(each, group, to) for each in world.having(group) if left or side(each, group) is not to]
     known = [again for again, _ in found if again is not None]
     return Price(
         again={group.name: sum(known) if len(known) == len(found) else None},

@@ -36,6 +36,14 @@ class Waits:
     on_person: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """A group that was stopped for a move and has arrived nowhere yet: the side on which it was, and the one where it was started."""
+
+    left: Side
+    started: Side | None = None
+
+
 def stay(world: World, group: Group) -> int:
     """How often the group was moved: a stay ends when it moves on."""
     return world.history.done.get(f"moved:{group.name}", 0)
@@ -248,6 +256,14 @@ def arrived(world: World, group: Group, to: Side, term: int | None = None) -> Bo
         evidence.update(group=group.name, side=to.value, duplicates=wrote.get("duplicates"), positions=wrote.get("positions"))
     again = wrote.get("duplicates")
     world.tell(f"{group.name} reads {world.topic(to).name}; read again: {'a number not known' if again is None else f'{again:,} records'}")
+    return evidence
+
+
+def stayed(world: World, group: Group, side: Side) -> Body:
+    """Write into the journal that the group was stopped and reads on where it was: its next move is another one."""
+    evidence = {"group": group.name, "side": side.value, "duplicates": 0, "positions": None}
+    world.record("outcome", f"moved:{group.name}", evidence)
+    world.tell(f"{group.name} reads {world.topic(side).name} on, as before")
     return evidence
 
 

@@ -5,7 +5,7 @@ The primer seeds, primes and holds the gate; here is what that means for the mov
 
 from cutover.history import Body
 from cutover.moves import crossing
-from cutover.moves.crossing import Waits
+from cutover.moves.crossing import Halfway, Waits
 from cutover.plan import Group
 from cutover.protocol import Side
 from cutover.world import World
@@ -19,9 +19,9 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:
     return None
 
 
-def under_way(world: World, group: Group) -> bool:  # noqa: ARG001 - every kind is asked alike
+def halfway(world: World, group: Group) -> Halfway | None:  # noqa: ARG001 - every kind is asked alike
     """Its members work on until its owner redeploys them: nobody is kept waiting."""
-    return False
+    return None
 
 
 def step(world: World, group: Group, to: Side) -> Body:

@@ -9,7 +9,7 @@ import time
 from cutover.errors import GroupNotMoved
 from cutover.history import Body
 from cutover.moves import crossing
-from cutover.moves.crossing import Steps, Waits
+from cutover.moves.crossing import Halfway, Steps, Waits
 from cutover.plan import Group
 from cutover.protocol import Asked, Mode, Read, Role, Side, Stop, Until, problems
 from cutover.world import Translated, World
@@ -28,9 +28,9 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:  # noqa: AR
     return None
 
 
-def under_way(world: World, group: Group) -> bool:  # noqa: ARG001 - every kind is asked alike
+def halfway(world: World, group: Group) -> Halfway | None:  # noqa: ARG001 - every kind is asked alike
     """It is moved in one act, or not at all."""
-    return False
+    return None
 
 
 def step(world: World, group: Group, to: Side) -> Body:

@@ -41,7 +41,7 @@ def price(world: World) -> Price:
     """What each group that stands on T would read again on S."""
     if not world.all_paired:
         return Price()
-    return together(moves.price(world, group, Side.SOURCE) for group in world.whole.groups if moves.stands_on(world, group, Side.TARGET))
+    return together(moves.price(world, group, Side.SOURCE) for group in world.whole.groups)
 
 
 def _seen(world: World, to: Side) -> Seen:

@@ -24,10 +24,9 @@ class JournalledHooks:
         """Run one verb once; `outcome` is what the step comes to. Raises HookFailed, HookUnknown, HookUnusable."""
         spec, errand = _spec(subject, verb), _errand(world, subject, verb, step)
         if step in world.history.unsettled:
-            former = replace(errand, attempt=errand.attempt - 1)
-            found = hook.settle(spec, former, NOT_TOLD, world.beat)
-            if isinstance(found, Done):
-                return _written(world, former, found, outcome)
+            settled = self.settle(world, subject, verb, step, **outcome)
+            if "failed" not in settled:
+                return settled
         with world.act(step, verb=verb, name=errand.name, idempotency_key=errand.idempotency_key) as evidence:
             result = hook.settled(spec, errand, world.beat)
             if isinstance(result, Failed):
@@ -35,12 +34,15 @@ class JournalledHooks:
             evidence.update(_evidence(errand, result), **outcome)
         return evidence
 
-
-def _written(world: World, errand: Errand, found: Done, outcome: dict[str, Any]) -> Body:
-    """The outcome of an intent that was left open."""
-    body = {**_evidence(errand, found), "settled_by": "check", **outcome}
-    world.record("outcome", errand.step, body)
-    return body
+    def settle(self, world: World, subject: Group | Producer, verb: str, step: str, **outcome: Any) -> Body:  # noqa: ANN401
+        """What came of a call that was left open: written down, as a failure where its check says that it did not happen."""
+        errand = _errand(world, subject, verb, step)
+        former = replace(errand, attempt=errand.attempt - 1)
+        found = hook.settle(_spec(subject, verb), former, NOT_TOLD, world.beat)
+        told = {"failed": _failed(former, found).document()} if isinstance(found, Failed) else {**_evidence(former, found), **outcome}
+        body = {**told, "settled_by": "check"}
+        world.record("outcome", step, body)
+        return body
 
 
 def _evidence(errand: Errand, result: Done) -> dict[str, Any]:

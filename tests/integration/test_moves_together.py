@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cutover import wiring
-from cutover.errors import GroupNotMoved
+from cutover import moves, wiring
+from cutover.errors import GroupNotMoved, TooManyDuplicates
 from cutover.lifecycle import Seen, Stage
 from cutover.protocol import Role, Side
 from cutover.rehearsal.consuming import ReadingProcess
@@ -21,7 +21,7 @@ from cutover.world import World
 from tests.cutting import Cutting
 from tests.integration.test_moves import PATIENCE_SECONDS, SDK, Live, python
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
 class People:
@@ -89,7 +89,7 @@ def begin(lives: list[Live]) -> None:
 
 def joined(opened: wiring.Opened, lives: list[Live]) -> None:
     """Until the members on the library are known."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not all(opened.world.log.state.members(opened.world.run_id, Role.CONSUMER, each.group) for each in lives):
         opened.world.log.refresh(0.1)
         assert time.monotonic() < deadline
@@ -134,6 +134,31 @@ def test_groups_of_mixed_kinds_go_there_and_back_three_at_a_time(bootstrap: str,
         assert (found.lost, found.disordered, found.unknown, found.acknowledged) == (0, 0, 0, sent.acknowledged)
         assert found.twice == announced
     assert began["service"] == 3
+
+
+@pytest.mark.parametrize("switch", ["hook", pytest.param("manual", marks=pytest.mark.slow)])
+def test_a_group_that_may_not_go_reads_on_where_it_was_and_nothing_again(
+    switch: str, bootstrap: str, tmp_path: Path, ends: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutover.moves.stopped._most", lambda *_: -1)  # whatever it would read again is too much
+    cutting, (other, live) = crowd(bootstrap, tmp_path, ends, {"a": "sdk", "g": switch}, 1)
+    walking = [other] if switch == "hook" else [other, live]
+    with serving(tmp_path, lambda _, topic: [python()(live, topic)]) as services, cutting.world() as opened:
+        begin(walking)
+        if switch == "hook":
+            services.set(live.group, cutting.source)
+        cutting.drive(opened, Stage.SYNCHRONIZED)
+        with pytest.raises(TooManyDuplicates) as refused:
+            cutting.drive(opened, Stage.MOVING_GROUPS, patience=People(walking))
+        assert ("stands still" in refused.value.traffic_now) is (switch == "manual")
+        cutting.back(opened, Stage.SYNCHRONIZED, patience=People(walking))
+        assert opened.world.pair.group(live.group).side is Side.SOURCE
+        assert not moves.standing_still(opened.world)
+        live.topic = cutting.source
+        sent = other.traffic.stop()
+        wait_read(opened, live)
+    found = live.verdict()
+    assert (found.lost, found.disordered, found.twice, found.acknowledged) == (0, 0, 0, sent.acknowledged)
 
 
 def wait_read(opened: wiring.Opened, live: Live) -> None:
