@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ENGINE := cutover/engine/bin/cutover-engine
 ENGINE_SOURCES := $(shell find engine -name '*.go' -o -name 'go.mod' -o -name 'go.sum' 2>/dev/null)
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-go test-python campaign check format coverage bench wheels clean
 

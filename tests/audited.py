@@ -10,7 +10,7 @@ from tests.judge import Judged
 from tests.mirrored import MirroredPair
 from tests.naive.mirror import RUN_ID
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 
 
 def audit_of_naive(judged: Judged, until: Mapping[int, int], producer_ids: Iterable[int]) -> Verdict:

@@ -149,7 +149,7 @@ def read_committed(bootstrap: str, topic: str, partitions: int, starts: dict[int
     consumer.assign([TopicPartition(topic, number, (starts or {}).get(number, 0)) for number in range(partitions)])
     found: list[Native] = []
     open_ = {number for number in range(partitions) if ends[number] > (starts or {}).get(number, 0)}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while open_:
         assert time.monotonic() < deadline, f"{topic} could not be read to its end"
         for message in consumer.consume(1000, 0.05):
@@ -176,5 +176,5 @@ def end_offsets(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
 
 def _topic_id(bootstrap: str, topic: str) -> str:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    told = str(admin.describe_topics(TopicCollection([topic]))[topic].result(10).topic_id)
+    told = str(admin.describe_topics(TopicCollection([topic]))[topic].result(60).topic_id)
     return told.translate(str.maketrans("+/", "-_"))  # librdkafka prints plain base64, Kafka's tools the URL-safe one

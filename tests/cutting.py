@@ -17,8 +17,9 @@ from cutover.lifecycle import Halt, Seen, Stage
 from cutover.plan import Plan
 from cutover.world import World
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 DRIVER_LEASE_SECONDS = 8.0
+wiring.LEASE_SECONDS = 180.0  # a driver in the process of a test waits while its people act, on a machine that may be slow
 """Of drivers in processes of their own: a test waits for the lease of the dead, and a busy machine takes seconds over one step."""
 
 BRISK: Mapping[str, Any] = {"quarantine": "0s", "mirror_lag_for": "200ms", "stage": "2m", "hold": "5s"}

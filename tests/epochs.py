@@ -26,7 +26,7 @@ from cutover.model import Isolation, Record, TopicPartition
 from cutover.run import Run
 from tests.conftest import MakeTopic
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 KEYS = 60
 Vector = dict[int, int]
 

@@ -19,7 +19,7 @@ from cutover.rehearsal.traffic import Sent, Traffic, TrafficProcess
 from cutover.world import World
 from tests.cutting import CuttingTogether
 
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 300.0
 READ_SECONDS = 60.0
 
 
@@ -151,7 +151,7 @@ class Town:
 
     def joined(self, opened: wiring.Opened) -> None:
         """Until every producer has joined for every topic that it writes."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         wanted = len(self.cutting.pairs) + len(self.cutting.pairs)
         state = opened.world.log.state
         while sum(len(state.members(each.run_id, Role.PRODUCER)) for each in opened.world.pairs) < wanted:

@@ -26,7 +26,7 @@ from tests.judge.reading import end_offsets
 from tests.proxied import ProxiedKafka
 from tests.proxy import Request
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 _PAUSE_SECONDS = 0.02
 _KEYS = 50
 

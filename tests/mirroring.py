@@ -22,7 +22,7 @@ from cutover.partitioners import family, null_key_partition
 from tests.judge import Place, Record, Verdict, committed_positions, compare, position_reader, read_settled
 from tests.judge.reading import end_offsets
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 ROOMY = {"max.message.bytes": "2000000"}
 _LOOK_SECONDS = 0.02
 
@@ -239,4 +239,4 @@ def alter(admin: AdminClient, topic: str, **config: str) -> None:
     entries = [ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(20)
+        future.result(60)

@@ -134,7 +134,7 @@ def _running(binaries: Path, folder: Path) -> Iterator[Server]:
         yield started
     finally:
         process.send_signal(signal.SIGINT)  # fast shutdown
-        process.wait(30)
+        process.wait(60)
         Path(log.name).unlink()
 
 

@@ -15,7 +15,7 @@ from tests.kafka_options import BRISK
 from tests.proxy import Proxy
 
 LISTENER = "PROXIED"
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 180.0
 _PAUSE_SECONDS = 0.02
 
 

@@ -59,7 +59,7 @@ class Stage:
         plain = Producer({"bootstrap.servers": self.driver.bootstrap})
         for value in values:
             plain.produce(topic, value, partition=partition)
-        assert plain.flush(20) == 0
+        assert plain.flush(60) == 0
 
 
 @contextmanager

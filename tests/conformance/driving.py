@@ -7,7 +7,16 @@ from types import TracebackType
 from typing import Self
 
 import confluent_kafka
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, Producer, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from cutover.protocol import (
@@ -93,7 +102,7 @@ class Driver:
                 raise AssertionError(error.str())
             message = self._reader.poll(0)
 
-    def until(self, seen: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    def until(self, seen: Callable[[], object], what: str, seconds: float = 90.0) -> None:
         """Hear the log until something is seen; AssertionError naming it otherwise."""
         deadline = time.monotonic() + seconds
         while not seen():
@@ -113,7 +122,14 @@ class Driver:
         self.until(lambda: self.pair in self.state.pairs, "the pair stands in the log")
 
     def _told(self, topic: str) -> Topic:
-        found = self.admin.describe_topics(TopicCollection([topic]))[topic].result(20)
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                found = self.admin.describe_topics(TopicCollection([topic]))[topic].result(60)
+                break
+            except KafkaException as error:  # a broker may not have heard of a new topic yet
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
+                    raise
         return Topic(name=topic, id=str(found.topic_id), partitions=len(found.partitions))
 
     def joined(self, count: int) -> None:
@@ -188,7 +204,7 @@ class Driver:
         """A group's positions on a topic, as the cluster has them: a partition may have changed hands since its holder acknowledged."""
         count = len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
         asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition) for partition in range(count)])
-        found = self.admin.list_consumer_group_offsets([asked], require_stable=True)[group].result(20)
+        found = self.admin.list_consumer_group_offsets([asked], require_stable=True)[group].result(60)
         return {each.partition: each.offset for each in found.topic_partitions if each.offset >= 0}
 
     def close_pair(self) -> None:
@@ -234,7 +250,7 @@ def _await_markers(bootstrap: str, partitions: list[TopicPartition], seconds: fl
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ends = [admin.list_offsets(dict(asked), isolation_level=each) for each in IsolationLevel]
-        stable, high = ({where: future.result(20).offset for where, future in each.items()} for each in ends)
+        stable, high = ({where: future.result(60).offset for where, future in each.items()} for each in ends)
         if stable == high:
             return
         time.sleep(0.005)

@@ -46,7 +46,7 @@ class Writer:
                 self.producer.init_transactions(30)
             while not self.ended:
                 self.transaction() if self.transactional else self.one()
-            self.producer.flush(20)
+            self.producer.flush(60)
         except KafkaException as error:
             self.fatal = error.args[0].name()
 
@@ -55,7 +55,7 @@ class Writer:
         self.producer.begin_transaction()
         for _ in range(TRANSACTION_RECORDS):
             self.one()
-        self.producer.commit_transaction(20)
+        self.producer.commit_transaction(60)
 
 
 def main() -> None:

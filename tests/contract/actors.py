@@ -164,7 +164,7 @@ class RealActors:
 
     def _altered(self, request: ConsumerGroupTopicPartitions) -> ConsumerGroupTopicPartitions:
         """Ask again while the coordinator of a new group is being found: librdkafka does not."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 altered: ConsumerGroupTopicPartitions = self._admin.alter_consumer_group_offsets([request])[request.group_id].result(30)

@@ -8,7 +8,7 @@ from tests.mirrored import MirroredPair, Traffic
 from tests.proxied import ProxiedKafka, on_versions
 from tests.proxy import Proxy
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 # Not at any moment, but while a transaction is open: one that is being ended when the broker dies may lose its markers at the restart
 # (Apache Kafka 4.3.1, see docs/late-frames.md), and what is then left is for a person to mend.

@@ -14,7 +14,7 @@ from tests.crash.test_driver_killed import Command
 from tests.cutting import CuttingTogether
 from tests.judge import compare_topics, read_settled
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 HISTORY = 300
 FORWARD = ["after said:PAIR", "after said:HOLD", "before said:TARGET", "after said:TARGET", "before outcome:flip", "after said:CLOSE"]
 BACK = ["after said:HOLD", "after said:SOURCE", "before outcome:end_mirror", "before outcome:delete_target"]

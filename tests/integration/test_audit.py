@@ -493,7 +493,7 @@ def follow(stage: Stage) -> Iterator[Callable[[], Auditing]]:
         each.stop("the test is done")
 
 
-def until(auditing: Auditing, wanted: Callable[[Happening], bool], seconds: float = 30) -> Happening:
+def until(auditing: Auditing, wanted: Callable[[Happening], bool], seconds: float = 90.0) -> Happening:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for happened in auditing.happenings(0.5):

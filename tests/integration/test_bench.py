@@ -10,7 +10,7 @@ RUN = Path(__file__).resolve().parent.parent / "bench" / "run.py"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="CPU and memory of processes are read from /proc")
 def test_a_small_run_measures_every_subject_and_the_audit_proves_its_copies(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"

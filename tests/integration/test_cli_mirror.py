@@ -118,7 +118,7 @@ def events(text: str, name: str) -> list[dict[str, Any]]:
 def committed_sum(admin: AdminClient, group: str) -> int:
     from confluent_kafka import ConsumerGroupTopicPartitions
 
-    told = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+    told = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(60)
     return sum(max(0, each.offset) for each in told.topic_partitions or [])
 
 
@@ -162,7 +162,7 @@ def test_latest_copies_only_what_comes_later(spawn: Spawn, topic: MakeTopic, boo
     fill(bootstrap, origin, 50, first=100, partitions=2)
     wait_until(lambda: sum(map(len, read(bootstrap, follower, 4)[0].values())) == 50, 30, "the new records are there")
     mirror.terminate()
-    assert mirror.wait(30) == 143
+    assert mirror.wait(60) == 143
 
 
 def wait_for_status(mirror: "subprocess.Popen[str]", true: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def test_the_rate_is_changed_and_the_status_asked_while_it_runs(spawn: Spawn, ru
     assert "no limit over 2 workers" in changed.stdout
     wait_for_status(mirror, lambda status: status["share"] == 1)
     mirror.send_signal(signal.SIGINT)
-    assert mirror.wait(30) == 130
+    assert mirror.wait(60) == 130
 
 
 @pytest.mark.slow
@@ -325,7 +325,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(run: Run, topic: MakeT
 def refused(run: Run) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs the mirror, and holds it to an error id, an exit code, quickness and complete words."""
 
-    def refused_one(error: str, code: int, *arguments: str, seconds: float = 15, **env: str) -> "subprocess.CompletedProcess[str]":
+    def refused_one(error: str, code: int, *arguments: str, seconds: float = 30, **env: str) -> "subprocess.CompletedProcess[str]":
         began = time.monotonic()
         done = run(*arguments, **env)
         assert (done.returncode, error in done.stderr) == (code, True), f"{done.returncode}: {done.stderr}"

@@ -18,7 +18,7 @@ from tests.conftest import WaitUntil
 from tests.cutting import Cutting
 from tests.judge import compare_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 RECORDS = 400
 SECONDS = 90
 

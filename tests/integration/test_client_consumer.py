@@ -60,7 +60,7 @@ class Member:
                 if taken := self._take():
                     self.had += taken
                     self.together += taken
-                    self.busy.wait(30)
+                    self.busy.wait(60)
         except (ControlUnavailable, PositionMissing) as error:
             self.failed = error
 
@@ -470,7 +470,7 @@ def test_ends_of_partitions_are_told_only_to_who_asked_for_them(
     found: dict[str, list[Message]] = {"plain": [], "asking": []}
     for each in (plain, asking):
         each.subscribe([pair[0]])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while (len(found["plain"]) < 5 or len(found["asking"]) < 7) and time.monotonic() < deadline:
         found["plain"] += plain.consume(10, 0.1)
         found["asking"] += asking.consume(10, 0.1)

@@ -40,7 +40,7 @@ def test_without_a_pair_a_record_costs_what_it_costs_with_the_plain_client(boots
 def test_the_same_measure_sees_the_gate(bootstrap: str, ours: Producer, source: str) -> None:
     plain = confluent_kafka.Producer(plain_settings(bootstrap))
     ours.produce(source, b"first")
-    assert ours.flush(20) == 0
+    assert ours.flush(60) == 0
     gated = Producer.produce.__get__(ours)
     vars(ours)["produce"] = gated
     assert ratio(ours, plain, source, rounds=5, records=30_000, clock=time.thread_time) > BOUND

@@ -23,7 +23,7 @@ from cutover.stamps import Stamp, stamp_of
 from tests.conformance.driving import Driver, read_committed
 from tests.conftest import WaitUntil
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("client-brokers"), pytest.mark.timeout(400), pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("client-brokers"), pytest.mark.timeout(900), pytest.mark.slow]
 PARTITIONS = (3, 6)
 ByKey = dict[bytes, list[tuple[Stamp | None, str]]]
 KEYS = 7

@@ -145,7 +145,7 @@ def test_a_late_commit_finds_another_epoch(enter: Enter, proxy: Proxy, cut: Cut)
     done = released_in_the_next(proxy, held)
     here.write(20)
     here.flush()
-    assert done.wait(20)
+    assert done.wait(60)
     here.write(5)
     here.flush()
     assert held.answered.result().error_code in REFUSED
@@ -166,7 +166,7 @@ def test_without_the_rule_the_late_commit_is_obeyed(enter: Enter, proxy: Proxy, 
     done = released_in_the_next(proxy, held)
     here.write(20)
     here.producer.flush(15)
-    assert done.wait(20)
+    assert done.wait(60)
     assert held.answered.result().error_code == OBEYED
 
 
@@ -182,7 +182,7 @@ def test_a_late_abort_finds_another_epoch(enter: Enter, proxy: Proxy, cut: Cut) 
     here.flush()
     here.write(20)
     here.flush()
-    assert done.wait(20)
+    assert done.wait(60)
     assert held.answered.result().error_code in REFUSED
     assert here.values() == here.succeeded()
     assert here.succeeded()[-20:] == [str(number) for number in range(4, 24)], "only neighbours in the batch that the broker refused fail"
@@ -201,7 +201,7 @@ def test_a_late_frame_of_the_writing_itself_changes_nothing(enter: Enter, proxy:
     for _ in range(4):
         here.write(5)
         here.flush()
-    assert done.wait(20)
+    assert done.wait(60)
     assert here.values() == here.succeeded()
     assert len(here.succeeded()) == here.number == 25
 
@@ -253,7 +253,7 @@ def test_a_late_end_of_an_applications_transaction_finds_another_epoch(enter: En
     here.producer.begin_transaction()
     here.write(10)
     here.producer.commit_transaction(30)
-    assert done.wait(20)
+    assert done.wait(60)
     assert held.answered.result().error_code in REFUSED
     assert here.values() == [str(number) for number in range(0 if ends == "commit" else 5, 15)]
 
@@ -267,7 +267,7 @@ def test_who_takes_the_id_shuts_the_instance_out_until_it_has_looked_into_the_lo
     here.flush()
     name = f"cutover.dual.{here.producer._settings.instance}"
     other = confluent_kafka.Producer({"bootstrap.servers": proxied.bootstrap, "transactional.id": name})
-    other.init_transactions(20)
+    other.init_transactions(60)
     here.write(5)
     here.flush()
     assert here.values() == here.succeeded() == [str(number) for number in range(10)]

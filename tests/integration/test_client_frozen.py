@@ -24,6 +24,7 @@ from tests.conformance.fixtures import ReadAll, control, driver, read_all, setti
 from tests.conftest import MakeTopic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("client")]
+SETTLED_SECONDS = 0.7
 FROZEN_SECONDS = 2.5
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -77,7 +78,7 @@ def process(settings: dict[str, Any], pair: tuple[str, str]) -> Iterator[Start]:
     yield start
     for each in made:
         each.kill()
-        each.wait(10)
+        each.wait(60)
         for stream in (each.stdin, each.stdout):
             if stream is not None:
                 stream.close()
@@ -88,6 +89,16 @@ def ends_of(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
     found = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)[1] for p in range(partitions)}
     consumer.close()
     return found
+
+
+def settled_ends(driver: Driver, topic: str) -> dict[int, int]:
+    """Where the topic ends once the broker has taken in what was on its way when the process was frozen."""
+    before: dict[int, int] = {}
+    ends = ends_of(driver.bootstrap, topic, 3)
+    while ends != before:
+        driver.listen(SETTLED_SECONDS)
+        ends, before = ends_of(driver.bootstrap, topic, 3), ends
+    return ends
 
 
 def freeze_and_wake(
@@ -103,7 +114,7 @@ def freeze_and_wake(
     assert driver.state.missing(driver.pair)
     if fence is not None:
         Producer({"bootstrap.servers": driver.bootstrap, "transactional.id": fence}).init_transactions(30)
-    ends = ends_of(driver.bootstrap, pair[0], 3)
+    ends = settled_ends(driver, pair[0])
     driver.release(term)
     frozen_until = time.monotonic() + FROZEN_SECONDS
     while time.monotonic() < frozen_until:

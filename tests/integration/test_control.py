@@ -21,7 +21,7 @@ from tests.proxy import Proxy
 
 pytestmark = pytest.mark.kafka
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 LIVE = pytest.mark.parametrize("kind", [GroupType.CLASSIC, GroupType.CONSUMER])
 
 
@@ -122,7 +122,7 @@ def test_aborted_positions_leave_the_members_own(
     control.prepare_positions(group, {where: Committed(5)})
     assert visible_now(bootstrap, group, where) == 10
     assert control.finish_positions(where.topic, commit=False) is None
-    assert committed(cluster, group, where) == Committed(10)
+    wait_until(lambda: committed(cluster, group, where) == Committed(10), 30, "the member's own position, once the markers are written")
 
 
 def test_while_positions_are_pending_nothing_else_is_begun(control: Control, where: TopicPartition) -> None:

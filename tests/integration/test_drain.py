@@ -18,7 +18,7 @@ from cutover.world import World
 from tests.cutting import ACCEPTED, Cutting, Patience
 from tests.integration.test_moves import live_run, python, there_and_back
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 SLOW = pytest.mark.slow
 
 

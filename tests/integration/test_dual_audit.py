@@ -113,7 +113,7 @@ class Writer:
 
 def ends_of(admin: AdminClient, topic: str, count: int) -> dict[int, int]:
     asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(count)}
-    return {where.partition: future.result(10).offset for where, future in admin.list_offsets(asked).items()}
+    return {where.partition: future.result(60).offset for where, future in admin.list_offsets(asked).items()}
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_what_expired_before_it_was_read_is_unproved(writer: Writer, admin: Admi
     for side in SIDES:
         asked = [TopicPartition(writer.topics[side], p, offset) for p, offset in removed[side].items()]
         for future in admin.delete_records(asked).values():
-            future.result(10)
+            future.result(60)
     verdict = writer.audit(start=dict.fromkeys(range(SOURCES), 0), target_start=dict.fromkeys(range(TARGETS), 0), align=True)
     assert verdict.result == "unproved"
     assert {each.side for each in verdict.coverage.gaps} == set(SIDES)
@@ -294,7 +294,7 @@ def following(ends: Any, writer: Writer) -> Callable[..., DualAuditing]:  # noqa
     return start
 
 
-def cut_of(auditing: DualAuditing, reach: Callable[[VerifiedCut], bool], seconds: float = 30) -> VerifiedCut:
+def cut_of(auditing: DualAuditing, reach: Callable[[VerifiedCut], bool], seconds: float = 90.0) -> VerifiedCut:
     """The first verified cut that will do."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -308,7 +308,7 @@ def exact(cut: VerifiedCut) -> bool:
     return cut.exact
 
 
-def violated(auditing: DualAuditing, seconds: float = 30) -> DualVerdict:
+def violated(auditing: DualAuditing, seconds: float = 90.0) -> DualVerdict:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for each in auditing.happenings(0.1):
@@ -384,7 +384,7 @@ class Load:
     def end(self) -> None:
         self.ended = True
         self.thread.join()
-        assert self.producer.flush(20) == 0
+        assert self.producer.flush(60) == 0
 
 
 def all_sent(loads: list[Load], wanted: int) -> bool:

@@ -15,7 +15,7 @@ from tests.cutting import Cutting
 from tests.integration.test_moves import live_run, python, there_and_back
 from tests.integration.test_producers import RATE, Plain, Writer
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 SLOW = pytest.mark.slow
 
 

@@ -54,7 +54,7 @@ def write(connection: dict[str, str], topic: str, value: bytes) -> None:
     producer = Producer({**quiet(connection), "delivery.timeout.ms": 15000})
     failures: list[object] = []
     producer.produce(topic, value, b"key", on_delivery=lambda error, _message: failures.append(error))
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     assert failures == [None]
 
 
@@ -67,7 +67,7 @@ def end_offset(connection: dict[str, str], topic: str) -> int:
 
 def create(connection: dict[str, str], topic: str, copies: int = -1) -> None:
     admin = AdminClient(quiet(connection))
-    admin.create_topics([NewTopic(topic, 1, copies)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, 1, copies)])[topic].result(60)
 
 
 def broker_identity(kafka: EmbeddedKafka, number: int = 1) -> Identity:
@@ -213,7 +213,7 @@ def test_up_in_the_foreground_ends_in_order_when_it_is_told_to(number: signal.Si
         (broker,) = cluster.alive
         assert cluster.state == "owned"
         foreground.send_signal(number)
-        assert foreground.wait(30) == 0
+        assert foreground.wait(60) == 0
     assert not lives(broker)
     assert cluster.name not in {other.name for other in registry.clusters()}
 
@@ -294,7 +294,7 @@ def secured() -> Iterator[EmbeddedKafka]:
         )
         admin = AdminClient(quiet(kafka.connection()))
         for future in admin.create_acls([allowed]).values():
-            future.result(10)
+            future.result(60)
         yield kafka
 
 
@@ -328,7 +328,7 @@ def test_a_user_without_an_acl_may_not_write(secured: EmbeddedKafka) -> None:
     errors: list[str] = []
     producer = Producer(quiet(secured.connection("mallory")))
     producer.produce("ledger", b"value", on_delivery=lambda error, _message: errors.append(error.name() if error else "written"))
-    producer.flush(20)
+    producer.flush(60)
     assert errors == ["TOPIC_AUTHORIZATION_FAILED"]
 
 

@@ -17,7 +17,7 @@ from cutover.rehearsal.traffic import Traffic, TrafficProcess
 from cutover.world import World
 from tests.cutting import ACCEPTED, BRISK, Cutting, Patience
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 PLANS = sorted((Path(__file__).parents[2] / "plans").glob("*.yaml"))
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}
 SOURCE_PARTITIONS = {"balances-dual-write": 8, "join": 6, "orders": 6, "payments-writes-first": 6, "smallest": 3}

@@ -64,7 +64,7 @@ def teller(cutting: Cutting, opened: wiring.Opened, number: int = 1, rate: float
 
 def wait_joined(opened: wiring.Opened, name: str) -> None:
     """Until the driver has read the JOIN of an instance."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while name not in {each.name for each in opened.world.log.state.members(opened.world.run_id, Role.PRODUCER)}:
         opened.world.log.refresh(0.1)
         assert time.monotonic() < deadline, f"{name} has not joined"
@@ -133,7 +133,7 @@ def test_a_flip_waits_for_every_instance_of_the_plan_and_holds_nobody(bootstrap:
 
 
 def test_an_instance_that_is_stopped_undoes_the_flip_and_once_it_goes_on_the_flip_succeeds(bootstrap: str, tmp_path: Path) -> None:
-    cutting = Cutting.of(bootstrap, tmp_path, producers=[SDK], budgets={"hold": "1s", "flip_attempts": 1})
+    cutting = Cutting.of(bootstrap, tmp_path, producers=[SDK], budgets={"hold": "4s", "flip_attempts": 1})
     with cutting.world() as opened:
         cutting.drive(opened, Stage.MOVING_GROUPS)
         with teller(cutting, opened) as process:
@@ -152,7 +152,7 @@ def test_an_instance_that_is_stopped_undoes_the_flip_and_once_it_goes_on_the_fli
 
 
 def test_an_instance_that_was_killed_is_missing_until_a_person_says_that_it_is_gone(bootstrap: str, tmp_path: Path) -> None:
-    cutting = Cutting.of(bootstrap, tmp_path, producers=[SDK], budgets={"hold": "1s", "flip_attempts": 1})
+    cutting = Cutting.of(bootstrap, tmp_path, producers=[SDK], budgets={"hold": "4s", "flip_attempts": 1})
     with cutting.world() as opened:
         cutting.drive(opened, Stage.MOVING_GROUPS)
         with teller(cutting, opened) as process:
@@ -166,7 +166,7 @@ def test_an_instance_that_was_killed_is_missing_until_a_person_says_that_it_is_g
 
 
 def test_a_transaction_that_stays_open_undoes_the_flip(bootstrap: str, tmp_path: Path) -> None:
-    cutting = Cutting.of(bootstrap, tmp_path, budgets={"hold": "1s", "flip_attempts": 1})
+    cutting = Cutting.of(bootstrap, tmp_path, budgets={"hold": "4s", "flip_attempts": 1})
     with cutting.world() as opened:
         cutting.drive(opened, Stage.MOVING_GROUPS)
         hanging = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"tx-{cutting.source}", "partitioner": "murmur2"})

@@ -23,7 +23,7 @@ from tests.primed import PrimedGroup, primed_group, python
 
 pytestmark = pytest.mark.kafka
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 MEMBERS = 2
 
 

@@ -26,7 +26,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", pytest.param("consum
 PARTITIONS = 6
 MEMBERS = 3
 SEED, FINAL = 3, 5
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 ATTEMPTS = 3
 
 

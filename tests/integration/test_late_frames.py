@@ -58,7 +58,7 @@ def pair(proxied: ProxiedKafka, proxy: Proxy) -> Pair:
     producer = Producer({"bootstrap.servers": proxied.bootstrap, "linger.ms": 0})
     for number in range(8):
         producer.produce(judged.origin, value=b"%d" % number, key=key_for(number % 2), partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
     def opened() -> NaiveMirror:
         return NaiveMirror(proxy.bootstrap, proxied.bootstrap, judged.origin, judged.follower, group=judged.group)

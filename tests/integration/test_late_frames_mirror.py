@@ -15,7 +15,7 @@ from tests.proxied import ProxiedKafka, on_versions
 from tests.proxy import Held, Proxy, Request
 from tests.proxy.rules import Mode
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 INVALID_PRODUCER_EPOCH, PRODUCER_FENCED = 47, 90
 KIP_890_PART_2 = 5

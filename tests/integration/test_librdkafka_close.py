@@ -5,7 +5,7 @@ from confluent_kafka import Consumer, Producer
 
 from tests.conftest import MakeTopic
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 TRANSACTIONS = 400
 RECORDS_EACH = 5

@@ -122,7 +122,7 @@ def test_aborted_transactions_are_not_copied_and_positions_pass_their_markers(bo
 
         producer.begin_transaction()
         produce(producer, pair.origin, Written(b"open"), [])
-        producer.flush(10)
+        producer.flush(60)
         walls = {**pair.ends()}
         worker.request("drain_to", offsets=walls)
         cut = worker.wait_for(Cut, 20)
@@ -198,7 +198,7 @@ def test_two_workers_share_the_lanes_and_a_third_takes_its_part(bootstrap: str, 
 
 def wait_shared(pair: Pair, workers: list[EngineProcess], each: int) -> list[list[int]]:
     """Wait until each worker copies so many lanes; gives them."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         hear(*workers)
         held = [[lane["lane"] for lane in status(worker)["lanes"] or () if lane["state"] == "copying"] for worker in workers]
@@ -233,7 +233,7 @@ def test_a_drained_mirror_copies_nothing_at_or_past_its_walls_under_live_traffic
         assert cut is not None
         assert dict(cut.positions) == walls == pair.positions()
         traffic(0.3)
-        producer.flush(10)
+        producer.flush(60)
         copied = {(each.origin.partition, each.origin.offset) for each in pair.copies() if each.origin}
         assert copied == {(number, offset) for number, wall in walls.items() for offset in range(wall)}
         assert status(worker)["slowed_by"] == ""
@@ -248,7 +248,7 @@ def test_a_drained_mirror_copies_nothing_at_or_past_its_walls_under_live_traffic
         assert dict(worker.wait_for(Cut, 20).positions) == further, "walls can be moved on, without a hole at the old ones"
         worker.request("drain_to", offsets=None)
         traffic(0.2)
-        producer.flush(10)
+        producer.flush(60)
         pair.wait_caught_up(worker)
     assert pair.verdict() == Verdict()
 

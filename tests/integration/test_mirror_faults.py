@@ -68,7 +68,7 @@ def test_a_worker_that_slept_through_its_succession_harms_nothing_and_takes_part
                 pair.wait_caught_up(successor)
                 os.kill(sleeper.pid or 0, signal.SIGCONT)
                 write(bootstrap, pair.origin, numbered(5000))
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 90
                 while not all(status(each)["lanes"] for each in (sleeper, successor)):
                     hear(sleeper, successor)
                     assert time.monotonic() < deadline, "the sleeper has no lanes again"
@@ -81,7 +81,7 @@ def test_a_worker_that_is_killed_in_mid_copy_leaves_nothing_twice_and_nothing_ou
     pair = made(bootstrap, topic, 4, 8, lanes=2)
     write(bootstrap, pair.origin, numbered(150_000), **{"linger.ms": 20})
     worker = pair.worker()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while status(worker)["records"] == 0:
         assert time.monotonic() < deadline
     worker.kill()
@@ -94,7 +94,7 @@ def test_a_lane_that_somebody_else_fenced_is_taken_again_while_the_group_says_it
 
     def intrude() -> None:
         intruder = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"{pair.told.group}.0"})
-        intruder.init_transactions(20)
+        intruder.init_transactions(60)
         write(bootstrap, pair.origin, numbered(50))
 
     with pair.worker() as worker:
@@ -125,11 +125,11 @@ def test_a_topic_that_is_deleted_or_made_anew_or_widened_stops_the_worker(
     for pair, worker in zip((deleted, anew, widened), workers, strict=True):
         pair.wait_caught_up(worker)
 
-    admin.create_partitions([NewPartitions(widened.follower, 5)])[widened.follower].result(20)
+    admin.create_partitions([NewPartitions(widened.follower, 5)])[widened.follower].result(60)
     for future in admin.delete_topics([deleted.origin, anew.origin]).values():
-        future.result(20)
+        future.result(60)
     wait_until(lambda: anew.origin not in admin.list_topics(timeout=5).topics, 10, "the topic is gone")
-    admin.create_topics([NewTopic(anew.origin, 2)])[anew.origin].result(20)
+    admin.create_topics([NewTopic(anew.origin, 2)])[anew.origin].result(60)
     write(bootstrap, anew.origin, numbered(500))
 
     ended = [how_it_ends(worker) for worker in workers]
@@ -149,7 +149,7 @@ def test_retention_that_overtakes_the_mirror_stops_it(bootstrap: str, topic: Mak
         time.sleep(0.3)  # the fetch that was under way is thrown away or copied
         before = status(worker)["positions"]["0"]
         write(bootstrap, pair.origin, numbered(500))
-        admin.delete_records([TopicPartition(pair.origin, 0, before + 400)])[TopicPartition(pair.origin, 0)].result(20)
+        admin.delete_records([TopicPartition(pair.origin, 0, before + 400)])[TopicPartition(pair.origin, 0)].result(60)
     ended = fault_of(pair)
     assert name_of(ended) == "retention_overtook"
     assert (ended.fields["partition"], ended.fields["position"], ended.fields["log_start"]) == (0, before, before + 400)
@@ -159,7 +159,7 @@ def test_retention_of_what_was_copied_already_stops_nothing(bootstrap: str, topi
     pair = made(bootstrap, topic, 1, 4, lanes=1)
     write(bootstrap, pair.origin, numbered(50))
     pair.copy()
-    admin.delete_records([TopicPartition(pair.origin, 0, 50)])[TopicPartition(pair.origin, 0)].result(20)
+    admin.delete_records([TopicPartition(pair.origin, 0, 50)])[TopicPartition(pair.origin, 0)].result(60)
     pair.copy()
     write(bootstrap, pair.origin, numbered(10))
     pair.copy()
@@ -251,7 +251,7 @@ def test_positions_that_were_lost_are_made_good_from_the_follower(bootstrap: str
     pair = made(bootstrap, topic, 2, 4, lanes=1)
     write(bootstrap, pair.origin, numbered(3000))
     pair.copy()
-    admin.delete_consumer_groups([pair.told.group])[pair.told.group].result(20)
+    admin.delete_consumer_groups([pair.told.group])[pair.told.group].result(60)
     write(bootstrap, pair.origin, numbered(100))
     pair.copy()
     assert pair.verdict() == Verdict()
@@ -308,7 +308,7 @@ def pair_on(kafka: EmbeddedKafka) -> Pair:
 
 
 def wait_slowed(worker: EngineProcess, words: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while words not in (said := status(worker)["slowed_by"]):
         assert time.monotonic() < deadline, said
         time.sleep(0.05)
@@ -321,7 +321,7 @@ def test_a_worker_whose_driver_is_gone_ends_by_itself(bootstrap: str, topic: Mak
     pair.wait_caught_up(worker)
     pid = worker.pid
     worker.detach()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 90
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

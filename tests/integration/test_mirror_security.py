@@ -108,19 +108,19 @@ class Secured:
 
     def grant(self, *grants: Grant) -> None:
         for future in self.admin.create_acls([each.binding("worker") for each in grants]).values():
-            future.result(20)
+            future.result(60)
         for each in grants:
             self._wait_applied(each, count=1)
 
     def revoke(self, grant: Grant) -> None:
         for future in self.admin.delete_acls([grant.filter("worker")]).values():
-            assert len(future.result(20)) == 1
+            assert len(future.result(60)) == 1
         self._wait_applied(grant, count=0)
 
     def _wait_applied(self, grant: Grant, count: int) -> None:
         """The brokers answer a change of rules before they go by it; what they describe is what they go by."""
-        deadline = time.monotonic() + 20
-        while len(self.admin.describe_acls(grant.filter("worker")).result(20)) != count:
+        deadline = time.monotonic() + 90
+        while len(self.admin.describe_acls(grant.filter("worker")).result(60)) != count:
             assert time.monotonic() < deadline, f"{grant} is not applied"
 
 
@@ -155,7 +155,7 @@ def copies(secured: Secured, config: MirrorConfiguration) -> None:
         pytest.fail(f"nothing was copied: {worker.stderr_tail()}")
 
 
-def refused(config: MirrorConfiguration, seconds: float = 10.0) -> CutoverError:
+def refused(config: MirrorConfiguration, seconds: float = 60.0) -> CutoverError:
     """The error that ends the worker, in so much time."""
     began = time.monotonic()
     try:

@@ -26,10 +26,10 @@ from cutover.world import World
 from tests.cutting import Cutting
 from tests.primed import Library, Member, java, kafkajs
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 SLOW = pytest.mark.slow
 SDK = {"name": "teller", "owner": "team-test", "switch": "sdk"}
-PATIENCE_SECONDS = 150.0
+PATIENCE_SECONDS = 300.0
 Start = Callable[["Live", str], Any]
 
 

@@ -20,7 +20,7 @@ from tests.integration.test_flip import Plain, undone
 from tests.joining import Reader, Town
 from tests.judge import compare_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 SLOW = pytest.mark.slow
 Counts = Sequence[tuple[int, int]]
 RECORDS = 2000

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kafka
 PROTOCOLS = pytest.mark.parametrize("protocol", ["classic", pytest.param("consumer", marks=pytest.mark.slow)])
 REDEPLOYS = pytest.mark.parametrize("redeploy", [PrimedGroup.rolling, pytest.param(PrimedGroup.restart, marks=pytest.mark.slow)])
 MEMBERS = 3
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 GATED = Wishes(gated=True)
 
 

@@ -21,7 +21,7 @@ from cutover.world import World
 from tests.cutting import Cutting
 from tests.integration.test_moves import SDK, Live, live_run, python
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 RATE = 300.0
 FIRST_RECORDS = 50
 

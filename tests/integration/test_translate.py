@@ -33,7 +33,7 @@ from tests.conftest import MakeTopic, WaitUntil
 
 pytestmark = pytest.mark.kafka
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150.0
 VECTORS = 5
 PROVENANCE = struct.Struct(">B8sIIQ")
 KEYS = 300

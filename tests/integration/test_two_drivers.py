@@ -16,7 +16,7 @@ from tests.conftest import WaitUntil
 from tests.cutting import DRIVER_LEASE_SECONDS, Cutting
 from tests.judge import compare_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 RECORDS = 500
 
 

@@ -39,7 +39,7 @@ class Judged:
     family: str = "murmur2"
 
 
-def judge(what: Judged, seconds: float = 30.0) -> Verdict:
+def judge(what: Judged, seconds: float = 90.0) -> Verdict:
     """Read both topics and the committed positions, and compare them."""
     reader = position_reader(what.bootstrap, what.group)
     origin = read_settled(what.bootstrap, what.origin, seconds)
@@ -61,7 +61,7 @@ def position_reader(bootstrap: str, group: str) -> Consumer:
     return Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0})
 
 
-def committed_positions(reader: Consumer, topic: str, seconds: float = 30.0) -> dict[int, int]:
+def committed_positions(reader: Consumer, topic: str, seconds: float = 90.0) -> dict[int, int]:
     """The reader's group's committed positions on a topic; waits while any is pending. Partitions without one are absent."""
     found = committed(reader, [TopicPartition(topic, number) for number in range(width(reader, topic))], seconds)
     return {each.partition: each.offset for each in found if each.offset >= 0}
@@ -90,7 +90,7 @@ def end_offsets(admin: AdminClient, topic: str, isolation: IsolationLevel) -> di
     partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
     asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
     answers = admin.list_offsets(asked, isolation_level=isolation)
-    return {each.partition: future.result(10).offset for each, future in answers.items()}
+    return {each.partition: future.result(60).offset for each, future in answers.items()}
 
 
 def wait_settled(admin: AdminClient, topic: str, seconds: float) -> None:
@@ -104,13 +104,13 @@ def wait_settled(admin: AdminClient, topic: str, seconds: float) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def read_settled(bootstrap: str, topic: str, seconds: float = 30.0) -> list[Record]:
+def read_settled(bootstrap: str, topic: str, seconds: float = 90.0) -> list[Record]:
     """Read all committed records of a topic once no transaction is open on it."""
     wait_settled(AdminClient({"bootstrap.servers": bootstrap}), topic, seconds)
     return read_committed(bootstrap, topic, seconds)
 
 
-def read_committed(bootstrap: str, topic: str, seconds: float = 30.0) -> list[Record]:
+def read_committed(bootstrap: str, topic: str, seconds: float = 90.0) -> list[Record]:
     """Read all committed records of a topic as far as they are stable now."""
     settings = {
         "bootstrap.servers": bootstrap,

@@ -14,7 +14,7 @@ Moment = Literal["before_forward", "before_answer"]
 Predicate = Callable[[Request], bool]
 Action = Callable[[Request], object]
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 ANY_API = "*"
 
 

@@ -37,7 +37,7 @@ def assert_judged(found: list[dict[str, Any]], groups: int) -> None:
         assert each["acknowledged"] > 100_000
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("stage", STAGES)
@@ -48,7 +48,7 @@ def test_from_every_stage_everybody_comes_back_and_the_judge_finds_nothing(stage
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_pair_goes_all_the_way_and_another_there_and_back(strategy: str) -> None:
     lines = play("--strategy", strategy)
@@ -70,7 +70,7 @@ def assert_judged_together(found: list[dict[str, Any]], runs: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("stage", STAGES)
 def test_pairs_that_are_switched_together_come_back_from_every_stage(stage: Stage) -> None:
     lines = play("--pairs", "2", "--rollback-from", stage.value)
@@ -79,7 +79,7 @@ def test_pairs_that_are_switched_together_come_back_from_every_stage(stage: Stag
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_pairs_go_all_the_way_together_and_two_others_there_and_back() -> None:
     lines = play("--pairs", "2")
     assert_judged_together(verdicts(lines), 2)

@@ -70,7 +70,7 @@ def adopt() -> Iterator[Callable[[Path], EngineProcess]]:
 Adopt = Callable[[Path], EngineProcess]
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -81,7 +81,7 @@ def start(
 
 
 def until(
-    mirroring: Mirroring, true: Callable[[Happening], object], *, until_caught_up: bool = False, seconds: float = 20
+    mirroring: Mirroring, true: Callable[[Happening], object], *, until_caught_up: bool = False, seconds: float = 60
 ) -> list[Happening]:
     """The happenings up to and with the first for which it is true."""
     seen: list[Happening] = []
@@ -206,7 +206,7 @@ def test_stopping_leaves_no_process_and_no_socket(start: MakeCrew) -> None:
         pass
 
 
-def heard(crew: Crew, true: Callable[[], object], seconds: float = 20) -> None:
+def heard(crew: Crew, true: Callable[[], object], seconds: float = 60) -> None:
     """Poll until it is true."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -57,7 +57,7 @@ def test_whoever_waits_behind_another_write_finds_that_its_time_is_over(begun: J
         wait_until(lambda: begun.holder(PAIR) is None, 10, "the lease runs out")
         other.rollback()
         with pytest.raises(LeaseExpired):
-            append.result(10)
+            append.result(60)
     assert begun.head("orders")[0] == 0
 
 

@@ -32,7 +32,7 @@ def test_who_waits_passes_when_the_route_is_turned() -> None:
     with gate.lock:
         assert passed == []
         gate.turn({"s": Route("t", followed=True, moved=True)})
-    caller.join(20)
+    caller.join(60)
     assert passed == ["t"]
 
 

@@ -24,14 +24,14 @@ def test_a_call_whose_arguments_are_still_being_computed_is_seen() -> None:
 
     def slow() -> int:
         began.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return 1
 
     caller = threading.Thread(target=lambda: namespace["produce"](slow()))
     caller.start()
-    assert began.wait(20)
+    assert began.wait(60)
     del namespace["produce"]
     assert shortcut.in_other_hands()
     go_on.set()
-    caller.join(20)
+    caller.join(60)
     assert (shortcut.in_other_hands(), target) == (False, [1])

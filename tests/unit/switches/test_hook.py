@@ -312,7 +312,7 @@ def test_an_answer_that_never_comes_is_unknown_and_the_beat_goes_on(listening: L
 
     class Late(list[tuple[int, bytes]]):
         def pop(self, _: int = 0) -> tuple[int, bytes]:  # type: ignore[override]
-            answered.wait(30)
+            answered.wait(60)
             return 200, b""
 
     def beat() -> None:
