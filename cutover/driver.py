@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from cutover import board, flip, goals, moves, requests
-from cutover.errors import ApprovalMissing, CutoverError, DeadlinePassed, FlipUndone, LeaseLost, Unreachable, WindowClosed
+from cutover.errors import ApprovalMissing, AuditViolation, CutoverError, DeadlinePassed, FlipUndone, LeaseLost, Unreachable, WindowClosed
 from cutover.history import Body
-from cutover.lifecycle import TERMINAL, Decision, Halt, Pause, Reach, Seen, Stage, Step, TurnBack, Wait, decide, due
+from cutover.lifecycle import SEQUENCE, TERMINAL, Decision, Halt, Pause, Reach, Seen, Stage, Step, TurnBack, Wait, decide, due
+from cutover.protocol import Mode, Side
 from cutover.stages import STAGES, Acts
 from cutover.world import World
 
@@ -61,6 +62,8 @@ class Driver:
     _seen: Seen | None = None
     _astray: list[moves.Journey] = field(default_factory=list)
     """Groups that somebody asked to have elsewhere."""
+    _red: str = ""
+    """What the audit found while both topics were written, until it is set aside."""
 
     def drive(self) -> Halt | None:
         """Until there is nothing more to do; None when this process was asked to stop at a safe point."""
@@ -92,6 +95,7 @@ class Driver:
         """Hear everybody, observe, decide."""
         self._beat()
         requests.obey(self.world, self.tenure)
+        self._set_aside()
         self._seen = self._look()
         return decide(self.world.history.standing, self._seen, roll_back_when_late=self.world.plan.budgets.on_deadline == "roll_back")
 
@@ -117,6 +121,8 @@ class Driver:
 
     def _stopped(self, error: CutoverError) -> Wait:
         """An error on the way: the run pauses where it is, or tries again in a while when it is going back."""
+        if isinstance(error, AuditViolation) and self._can_leave_both():
+            return self._leave_both(error)
         if not (self.patient and self.world.paired):
             raise error
         if self.world.history.standing.goal.back:
@@ -124,6 +130,32 @@ class Driver:
         else:
             self._pause(error)
         return Wait(error.what, on_person=True)
+
+    def _can_leave_both(self) -> bool:
+        """Whether both topics are written and nobody reads the target: no position on it says what a reader has missed there."""
+        world = self.world
+        if not world.paired or world.pair.mode is not Mode.DUAL or moves.standing_still(world):
+            return False
+        return not any(moves.stands_on(world, each, Side.TARGET) for each in world.whole.groups)
+
+    def _leave_both(self, error: AuditViolation) -> Wait:
+        """Two topics that differ are written no longer: the source is whole by itself, and the target is made anew."""
+        self._red = f"{error.id}: {error.what}"
+        standing = self.world.history.standing
+        sequence = SEQUENCE[standing.order]
+        if not standing.goal.back or sequence.index(standing.goal.to) > sequence.index(Stage.APPROVED):
+            goals.turn_back(self.world, Stage.APPROVED, self._red)
+        return Wait(error.what)
+
+    def _set_aside(self) -> None:
+        """What is known to differ must not hold up the way back: the audit goes on from a cut of now."""
+        if self._red and not self.world.watch.resting_words():
+            try:
+                self.world.tell(self.world.keeper.clear(f"on the way back, since {self._red}"))
+            except FlipUndone as error:
+                self.world.watch.rest(GATE_SECONDS, f"another cut; not now: {error.what}")
+            else:
+                self._red = ""
 
     def _pause(self, error: CutoverError) -> None:
         """Write down why, once; `cutover resume` goes on, `cutover rollback` goes back."""

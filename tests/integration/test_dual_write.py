@@ -8,11 +8,12 @@ import pytest
 
 from cutover.errors import AuditViolation
 from cutover.lifecycle import Stage
-from cutover.protocol import Mode
+from cutover.protocol import Mode, Side
 from cutover.rehearsal.traffic import Traffic, TrafficProcess
 from cutover.world import World
+from tests.conftest import SLOW_MACHINE
 from tests.cutting import Cutting
-from tests.integration.test_moves import live_run, python, there_and_back
+from tests.integration.test_moves import PATIENCE_SECONDS, Acting, live_run, python, there_and_back
 from tests.integration.test_producers import RATE, Plain, Writer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
@@ -100,7 +101,7 @@ def listen(world: World, until: float) -> None:
 
 
 @pytest.mark.parametrize("topic", ["source", pytest.param("target", marks=SLOW)])
-def test_a_record_on_one_topic_only_stops_the_run_within_the_bound_and_is_named(
+def test_a_record_on_one_topic_only_is_named_within_the_bound_and_the_run_goes_back_to_the_source(
     topic: str, bootstrap: str, tmp_path: Path, ends: ExitStack
 ) -> None:
     live = live_run(bootstrap, tmp_path, ends, python(library="sdk"), "sdk", 24, strategy="dual_write", budgets={"audit_age": "2s"})
@@ -108,13 +109,34 @@ def test_a_record_on_one_topic_only_stops_the_run_within_the_bound_and_is_named(
     with live.cutting.world() as opened:
         live.go(opened, Stage.DUAL_WRITING)
         where = live.cutting.source if topic == "source" else live.cutting.target
-        live.cutting.write(1, topic=where, prefix="stray-")
+        live.cutting.write(1, topic=where, prefix="stray-0 0 ")
         began = time.monotonic()
-        with pytest.raises(AuditViolation) as found:
-            listen(opened.world, until=began + 30)
-        assert time.monotonic() - began < 10
-        [sample] = found.value.fields["samples"]
-        place = sample[topic]
-        assert place["topic"] == where
-        assert place["offset"] >= 0
+        with pytest.raises(AuditViolation) as red:
+            listen(opened.world, until=began + 60)
+        assert time.monotonic() - began < 10 * SLOW_MACHINE
+        [sample] = red.value.fields["samples"]
+        assert sample[topic]["topic"] == where
+        assert sample[topic]["offset"] >= 0
+        opened.world.keeper.end_audit()  # the next one finds it again
+        halt = live.cutting.go_on(opened, patience=Acting(live, PATIENCE_SECONDS))
+        assert (halt.exit_code, opened.world.history.standing.stage) == (6, Stage.APPROVED)
+        assert any("CUT-AUD-002" in words for words in live.cutting.said)
+        assert live.cutting.target not in opened.world.cluster.topic_names()
+        live.finish(opened)
+    found = live.verdict()
+    assert (found.lost, found.disordered, found.twice) == (0, 0, 0)
+
+
+def test_with_a_group_on_the_target_a_red_audit_stops_the_run_where_it_is(bootstrap: str, tmp_path: Path, ends: ExitStack) -> None:
+    """No position on the target says which record was missing there, so that going back by itself could lose it."""
+    live = live_run(bootstrap, tmp_path, ends, python(library="sdk"), "sdk", 24, strategy="dual_write", budgets={"audit_age": "2s"})
+    live.begin()
+    with live.cutting.world() as opened:
+        live.go(opened, Stage.MOVING_GROUPS)
+        live.cutting.write(1, prefix="stray-0 0 ")
+        with pytest.raises(AuditViolation):
+            live.go(opened, Stage.SOAKING)
+        assert opened.world.pair.mode is Mode.DUAL
+        assert opened.world.pair.group(live.group).side is Side.TARGET
+        assert not opened.world.history.standing.goal.back
     live.traffic.kill()
