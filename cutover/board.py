@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cutover import moves
 from cutover.lifecycle import Seen, earlier
 from cutover.protocol import Mode, Role
 from cutover.world import World
@@ -14,6 +15,7 @@ Document = Mapping[str, Any]
 def document(world: World, seen: Seen | None) -> dict[str, Any]:
     """The run as JSON values; `ready` answers for the stage it stands in, whatever the percentages say."""
     standing = world.history.standing
+    still = {group.name for group, _ in moves.standing_still(world)}
     waits = seen.waits_for if seen else ""
     because = [] if seen is None or seen.done else [waits or "there is more to do"]
     return {
@@ -30,7 +32,7 @@ def document(world: World, seen: Seen | None) -> dict[str, Any]:
         "can_go_back_to": [each.value for each in earlier(standing.order, standing.stage, one_way=world.one_way)],
         "traffic": traffic(world),
         "pair": _pair(world),
-        "groups": [_group(world, each) for each in world.whole.groups],
+        "groups": [_group(world, each, stands_still=each.name in still) for each in world.whole.groups],
         "producers": _producers(world),
         "copy": dict(_furthest_behind(world).keeper.document()),
         "priming": {name: told for each in world.pairs for name, told in each.primers.document().items()},
@@ -92,7 +94,7 @@ def _pair(world: World) -> dict[str, Any] | None:
     }
 
 
-def _group(world: World, group: Any) -> dict[str, Any]:  # noqa: ANN401
+def _group(world: World, group: Any, *, stands_still: bool) -> dict[str, Any]:  # noqa: ANN401
     here = world.having(group)
     side = here[0].pair.group(group.name).side.value if here[0].paired else "SOURCE"
     counts = [(each.fact(f"moved:{group.name}") or {}).get("duplicates") for each in here]
@@ -101,6 +103,7 @@ def _group(world: World, group: Any) -> dict[str, Any]:  # noqa: ANN401
         "owner": group.owner,
         "switch": group.switch_kind,
         "side": side,
+        "stands_still": stands_still,
         "read_again": None if None in counts else sum(counts),
     }
 

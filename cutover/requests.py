@@ -95,6 +95,7 @@ def _abort(world: World, body: Body, by: str) -> str:
             groups=there,
         )
     left = [words for each in world.pairs for words in _left(each)]
+    left += [f"{group.name} was stopped for its move and stands still" for group, _ in moves.standing_still(world)]
     world.record(
         "state", "abort", {"stage": Stage.ABORTED.value, "trigger": "abort", "reason": body.get("reason", ""), "by": by, "left": left}
     )

@@ -173,7 +173,8 @@ def document_words(told: dict[str, Any]) -> Iterator[str]:
         yield f"  pair     {each['source']} to {each['target']}: {'; '.join(board.copied(each['copy'])) or 'nothing is copied yet'}"
     for group in told["groups"]:
         again = "" if group["read_again"] is None else f", read again when it moved: {group['read_again']:,}"
-        yield f"  group    {group['name']} ({group['owner']}, {group['switch']}): on the {group['side'].lower()}{again}"
+        still = ", stopped for its move and not started yet" if group["stands_still"] else ""
+        yield f"  group    {group['name']} ({group['owner']}, {group['switch']}): on the {group['side'].lower()}{again}{still}"
     producers = told["producers"]
     joined = producers["joined"]
     yield f"  writers  {len(joined)} of {producers['expected']} instances have joined: {', '.join(joined) or 'nobody'}"
