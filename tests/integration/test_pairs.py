@@ -16,6 +16,7 @@ from cutover.preflight.shared_transactions import ID as SHARED
 from cutover.protocol import Mode, Role, Side
 from cutover.rehearsal import judge
 from tests.cutting import Cutting, CuttingTogether
+from tests.integration.test_drain import records
 from tests.integration.test_flip import Plain, undone
 from tests.joining import Reader, Town
 from tests.judge import compare_topics
@@ -45,6 +46,23 @@ def test_two_topics_that_nobody_uses_go_all_the_way(order: Order, bootstrap: str
         assert all(each.pair.closed for each in opened.world.pairs)
     for source, target, _ in cutting.pairs:
         assert compare_topics(bootstrap, source, target, RECORDS) == []
+
+
+def test_two_topics_are_drained_together_and_come_back(bootstrap: str, tmp_path: Path) -> None:
+    cutting = CuttingTogether.of_pairs(bootstrap, tmp_path, strategy="drain")
+    written(cutting)
+    with cutting.world() as opened:
+        cutting.drive(opened, Stage.SWITCHING_WRITES)
+        assert {(each.pair.mode, each.pair.epoch) for each in opened.world.pairs} == {(Mode.TARGET, 1)}
+        for each in opened.world.pairs:
+            assert (sum(each.pair.cuts[1].source.values()), sum(each.pair.cuts[1].target.values())) == (RECORDS, 0)
+        for _, target, _ in cutting.pairs:
+            cutting.write(100, topic=target, prefix="after-")
+        cutting.drive(opened, Stage.SOAKING)
+        assert cutting.back(opened).exit_code == 6
+        for source, target, _ in cutting.pairs:
+            assert len(records(opened.world, source)) == RECORDS + 100
+            assert target not in opened.world.cluster.topic_names()
 
 
 @SLOW
@@ -95,18 +113,20 @@ def assert_judged(found: dict[tuple[str, int], tuple[judge.Verdict, int]]) -> No
 
 
 @pytest.mark.parametrize(
-    ("joins", "counts", "transactional"),
+    ("joins", "counts", "transactional", "strategy"),
     [
-        pytest.param("manual", NESTED, True, id="join by hand"),
-        pytest.param("hook", NESTED, False, id="join by hook", marks=SLOW),
-        pytest.param("sdk", NESTED, True, id="join on the library", marks=SLOW),
-        pytest.param("sdk", CROSSED, True, id="join on the library, crossed", marks=SLOW),
+        pytest.param("manual", NESTED, True, "mirror", id="join by hand"),
+        pytest.param("hook", NESTED, False, "mirror", id="join by hook", marks=SLOW),
+        pytest.param("sdk", NESTED, True, "mirror", id="join on the library", marks=SLOW),
+        pytest.param("sdk", CROSSED, True, "mirror", id="join on the library, crossed", marks=SLOW),
+        pytest.param("sdk", CROSSED, True, "drain", id="drained, join on the library, crossed", marks=SLOW),
+        pytest.param("manual", NESTED, True, "drain", id="drained, join by hand", marks=SLOW),
     ],
 )
 def test_under_traffic_both_go_there_and_back_with_whoever_reads_one_or_both(
-    joins: str, counts: Counts, transactional: bool, bootstrap: str, tmp_path: Path, ends: ExitStack
+    joins: str, counts: Counts, transactional: bool, strategy: str, bootstrap: str, tmp_path: Path, ends: ExitStack
 ) -> None:
-    live = town(bootstrap, tmp_path, ends, joins, counts)
+    live = town(bootstrap, tmp_path, ends, joins, counts, strategy=strategy)
     live.begin(transactional=transactional)
     with live.cutting.world() as opened:
         live.cutting.drive(opened, Stage.SOAKING, patience=live)
