@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from confluent_kafka import Producer
 
-from cutover import goals, wiring
+from cutover import goals, opening, wiring
 from cutover.connection import Connection
 from cutover.lifecycle import Halt, Seen, Stage
 from cutover.plan import Plan
@@ -19,7 +19,7 @@ from cutover.world import World
 
 PATIENCE_SECONDS = 180.0
 DRIVER_LEASE_SECONDS = 8.0
-wiring.LEASE_SECONDS = 180.0  # a driver in the process of a test waits while its people act, on a machine that may be slow
+opening.LEASE_SECONDS = 180.0  # a driver in the process of a test waits while its people act, on a machine that may be slow
 """Of drivers in processes of their own: a test waits for the lease of the dead, and a busy machine takes seconds over one step."""
 
 BRISK: Mapping[str, Any] = {"quarantine": "0s", "mirror_lag_for": "200ms", "stage": "2m", "hold": "5s"}
@@ -87,9 +87,9 @@ class Cutting:
         assert producer.flush(30) == 0
 
     @contextmanager
-    def world(self) -> Iterator[wiring.Opened]:
+    def world(self) -> Iterator[opening.Opened]:
         """The run, opened; its mirror is ended with it and not left running."""
-        with wiring.world(self.plan, self.connection, self.journal, "tester", tell=self.said.append) as opened:
+        with opening.world(self.plan, self.connection, self.journal, "tester", tell=self.said.append) as opened:
             try:
                 yield opened
             finally:
@@ -98,17 +98,17 @@ class Cutting:
                     if mirror is not None:
                         mirror.stop("the test is over")
 
-    def drive(self, opened: wiring.Opened, to: Stage = Stage.COMPLETED, *, patience: "Waiting | None" = None) -> Halt:
+    def drive(self, opened: opening.Opened, to: Stage = Stage.COMPLETED, *, patience: "Waiting | None" = None) -> Halt:
         """Drive forward until the stage is done; fails the test when it takes too long."""
         goals.go_forward(opened.world, to)
         return self.go_on(opened, patience=patience)
 
-    def back(self, opened: wiring.Opened, to: Stage = Stage.PLANNED, *, patience: "Waiting | None" = None) -> Halt:
+    def back(self, opened: opening.Opened, to: Stage = Stage.PLANNED, *, patience: "Waiting | None" = None) -> Halt:
         """Roll back to a stage."""
         goals.turn_back(opened.world, to, "the test goes back")
         return self.go_on(opened, patience=patience)
 
-    def go_on(self, opened: wiring.Opened, *, patience: "Waiting | None" = None) -> Halt:
+    def go_on(self, opened: opening.Opened, *, patience: "Waiting | None" = None) -> Halt:
         """Drive until it halts."""
         waiting = patience or Patience(PATIENCE_SECONDS)
         halt = opened.driver(waiting.wait, waiting.see).drive()

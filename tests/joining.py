@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cutover import requests, wiring
+from cutover import opening, requests
 from cutover.drained import look
 from cutover.lifecycle import Seen
 from cutover.model import Isolation
@@ -149,7 +149,7 @@ class Town:
                 self._become(reader, side)
                 requests.VERBS["confirm"](world, {"subject": reader.name, "word": word}, "tester")
 
-    def joined(self, opened: wiring.Opened) -> None:
+    def joined(self, opened: opening.Opened) -> None:
         """Until every producer has joined for every topic that it writes."""
         deadline = time.monotonic() + 90
         wanted = len(self.cutting.pairs) + len(self.cutting.pairs)
@@ -159,7 +159,7 @@ class Town:
             state = opened.world.log.state
             assert time.monotonic() < deadline, [each.name for each in state.instances.values()]
 
-    def finish(self, opened: wiring.Opened) -> list[Sent]:
+    def finish(self, opened: opening.Opened) -> list[Sent]:
         """Stop the producers, and wait until everybody has read everything."""
         sent = [each.stop() for each in self.producers]
         assert not any(each.failed for each in sent)
@@ -169,7 +169,7 @@ class Town:
                 self._wait_read(opened, reader.name, self.topic(number, side))
         return sent
 
-    def _wait_read(self, opened: wiring.Opened, group: str, topic: str) -> None:
+    def _wait_read(self, opened: opening.Opened, group: str, topic: str) -> None:
         cluster, deadline = opened.world.cluster, time.monotonic() + READ_SECONDS
         ends = cluster.end_offsets(cluster.describe_topics([topic])[topic].topic_partitions(), Isolation.READ_COMMITTED)
         while look(cluster, opened.world.reader, group, ends).left:
@@ -177,7 +177,7 @@ class Town:
             opened.world.beat()
             time.sleep(0.05)
 
-    def verdicts(self, opened: wiring.Opened) -> dict[tuple[str, int], tuple[judge.Verdict, int]]:
+    def verdicts(self, opened: opening.Opened) -> dict[tuple[str, int], tuple[judge.Verdict, int]]:
         """What the judge says of each group in each pair that it reads, and how many records it was said to read again there."""
         found = {}
         for number, _ in enumerate(self.cutting.pairs):
@@ -189,7 +189,7 @@ class Town:
                     found[(reader.name, number)] = (verdict, self._announced(opened, reader.name, number))
         return found
 
-    def _announced(self, opened: wiring.Opened, group: str, number: int) -> int:
+    def _announced(self, opened: opening.Opened, group: str, number: int) -> int:
         step = f"{opened.world.pairs[number].scope}moved:{group}"
         entries = opened.tenure._journal.entries(self.cutting.plan.cutover)
         return sum(int(each.body["duplicates"] or 0) for each in entries if each.step == step and each.kind == "outcome")

@@ -1,6 +1,8 @@
 """The command line: parse, call, print, exit code. No decisions."""
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import click
@@ -9,10 +11,43 @@ from cutover import __version__
 from cutover.errors import CutoverError
 
 DECIDE = 7
+ASKED = ("pause", "resume", "abort", "confirm", "forget", "clear", "forward", "move", "rate", "prime")
+MODULES: Mapping[str, str] = {
+    "plan": "plan",
+    "preflight": "preflight",
+    "run": "run",
+    "status": "status",
+    "watch": "status",
+    "rollback": "run",
+    **dict.fromkeys(ASKED, "ask"),
+    "approve": "approve",
+    "approvals": "approve",
+    "control": "control",
+    "checkpoint": "checkpoint",
+    "journal": "journal",
+    "mirror": "mirror",
+    "audit": "audit",
+    "translate": "translate",
+    "gate": "gate",
+    "kafka": "kafka",
+    "demo": "demo",
+}
+"""Each command, in the order of the help, and the module here that holds it under its name: imported once it is asked for."""
 
 
 class _Group(click.Group):
-    """Turns an error of ours into words on stderr and its exit code."""
+    """Finds commands in their modules; turns an error of ours into words on stderr and its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        """All names."""
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own signature
+        """The command of this name; None where there is none."""
+        if cmd_name not in MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"cutover.cli.{MODULES[cmd_name]}"), cmd_name)
+        return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command; exit codes are those of cutover.errors, 2 for usage, 130 for Ctrl-C."""
@@ -41,42 +76,3 @@ def render(error: CutoverError) -> str:
 @click.version_option(__version__, prog_name="cutover")
 def main() -> None:
     """Move a live Kafka topic to one with more partitions: nothing lost, order kept, always a way back."""
-
-
-from cutover.cli import ask  # noqa: E402 - commands are added to the group that is defined above
-from cutover.cli.approve import approvals, approve  # noqa: E402
-from cutover.cli.audit import audit  # noqa: E402
-from cutover.cli.checkpoint import checkpoint  # noqa: E402
-from cutover.cli.control import control  # noqa: E402
-from cutover.cli.demo import demo  # noqa: E402
-from cutover.cli.gate import gate  # noqa: E402
-from cutover.cli.journal import journal  # noqa: E402
-from cutover.cli.kafka import kafka  # noqa: E402
-from cutover.cli.mirror import mirror  # noqa: E402
-from cutover.cli.plan import plan  # noqa: E402
-from cutover.cli.preflight import preflight  # noqa: E402
-from cutover.cli.run import rollback, run  # noqa: E402
-from cutover.cli.status import status, watch  # noqa: E402
-from cutover.cli.translate import translate  # noqa: E402
-
-for command in (
-    plan,
-    preflight,
-    run,
-    status,
-    watch,
-    rollback,
-    *ask.COMMANDS,
-    approve,
-    approvals,
-    control,
-    checkpoint,
-    journal,
-    mirror,
-    audit,
-    translate,
-    gate,
-    kafka,
-    demo,
-):
-    main.add_command(command)

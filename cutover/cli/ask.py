@@ -220,6 +220,3 @@ def move(ctx: click.Context, /, run: str, group: str, to: str, reason: str, yes:
         click.echo("nothing was done", err=True)
         return
     _ask(ctx, journal_url, run, "move", {"group": group, "to": to.upper(), "reason": reason})
-
-
-COMMANDS = (pause, resume, abort, confirm, forget, clear, forward, move, rate, prime)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cutover import goals, wiring
+from cutover import goals, opening
 from cutover.cli import run_view
 from cutover.cli.ask import roll_back_elsewhere
 from cutover.cli.journal_option import journal_option
@@ -47,7 +47,7 @@ def run(
     decide, 8 another driver holds the lease.
     """
     goals.require_stage(Order(plan.order), Stage(until))
-    with StopSignals() as signals, wiring.world(plan, connection_of(plan), journal_url, operator(), tell=_teller(output)) as opened:
+    with StopSignals() as signals, opening.world(plan, connection_of(plan), journal_url, operator(), tell=_teller(output)) as opened:
         world = opened.world
         if dry_run:
             run_view.say_dry_run(world, until)
@@ -90,7 +90,7 @@ def rollback(
     target = Stage(to)
     with StopSignals() as signals:
         try:
-            with wiring.world(plan, connection_of(plan), journal_url, operator(), tell=_teller(output)) as opened:
+            with opening.world(plan, connection_of(plan), journal_url, operator(), tell=_teller(output)) as opened:
                 code = _roll_back(opened, signals, target, reason, output, yes=yes, dry_run=dry_run)
         except LeaseHeld as error:
             click.echo(f"{error.what}: it is asked to roll back", err=True)
@@ -98,7 +98,7 @@ def rollback(
     ctx.exit(code)
 
 
-def _roll_back(opened: wiring.Opened, signals: StopSignals, target: Stage, reason: str, output: str, *, yes: bool, dry_run: bool) -> int:
+def _roll_back(opened: opening.Opened, signals: StopSignals, target: Stage, reason: str, output: str, *, yes: bool, dry_run: bool) -> int:
     """Say the price, ask, and drive back."""
     world = opened.world
     if world.has_control:
@@ -119,7 +119,7 @@ def _has_arrived(world: World) -> bool:
     return standing.stage is standing.goal.to
 
 
-def _drive(opened: wiring.Opened, signals: StopSignals, output: str, *, patient: bool) -> int:
+def _drive(opened: opening.Opened, signals: StopSignals, output: str, *, patient: bool) -> int:
     """Drive; whatever ends it, say what state the topics are in and what to type next."""
     with run_view.choose(output) as shown:
         try:

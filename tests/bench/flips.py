@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cutover import flip, goals, wiring
+from cutover import flip, goals, opening, wiring
 from cutover.connection import Connection
 from cutover.errors import FlipUndone
 from cutover.kafka.embedded import EmbeddedKafka
@@ -107,7 +107,7 @@ def measure(count: int, instances: int, rate: float) -> dict[str, Any]:
         told = [Traffic(bootstrap, SOURCE, f"teller-{n}", rate / instances, library="sdk", folder=place) for n in range(1, instances + 1)]
         producers = [TrafficProcess(each) for each in told]
         try:
-            with wiring.world(
+            with opening.world(
                 plan_of(bootstrap, instances), connection, f"sqlite:///{folder / 'j.db'}", "bench", tell=lambda _: None
             ) as opened:
                 world = opened.world

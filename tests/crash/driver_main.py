@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from cutover import wiring
+from cutover import opening
 from cutover.cli import main
 from cutover.journal import Tenure
 from cutover.world import ControlLog
@@ -36,7 +36,7 @@ def planted(original: Callable[..., Any], name: Callable[..., str]) -> Callable[
     return call
 
 
-wiring.LEASE_SECONDS = DRIVER_LEASE_SECONDS
+opening.LEASE_SECONDS = DRIVER_LEASE_SECONDS
 Tenure.write = planted(Tenure.write, lambda kind, _stage, step, _body: f"{kind}:{step}")  # type: ignore[method-assign]
 ControlLog.say = planted(ControlLog.say, lambda *messages: f"said:{messages[0].type}")  # type: ignore[method-assign]
 ControlLog.call = planted(ControlLog.call, lambda message: f"said:{message.type}")  # type: ignore[method-assign]

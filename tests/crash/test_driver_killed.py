@@ -16,7 +16,7 @@ from tests.cutting import Cutting
 from tests.judge import compare_topics, read_settled
 
 pytestmark = pytest.mark.kafka
-SECONDS = 90
+SECONDS = 300
 
 FORWARD = [
     pytest.param("after intent:pin_source", marks=pytest.mark.slow),

@@ -17,11 +17,11 @@ from confluent_kafka import Producer
 
 from cutover.lifecycle import Stage
 from cutover.model import Isolation
+from cutover.opening import Opened
 from cutover.protocol import Mode
 from cutover.rehearsal import judge
 from cutover.stamps import Stamp, stamp_of
 from cutover.stamps import stamped as stamped_headers
-from cutover.wiring import Opened
 from tests.conftest import MakeTopic
 from tests.integration.test_flip import undone
 from tests.integration.test_moves import Live, live_run, python

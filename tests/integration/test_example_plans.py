@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cutover import requests, wiring
+from cutover import opening, requests, wiring
 from cutover.lifecycle import Seen, Stage
 from cutover.plan import load, written
 from cutover.protocol import Mode
@@ -201,4 +201,4 @@ def test_an_example_plan_is_run_to_its_end(path: Path, bootstrap: str, tmp_path:
         finished = Acting(60.0)
         finished.people = people
         assert cutting.drive(opened, patience=finished).why == "completed is done"
-    assert isinstance(opened, wiring.Opened)
+    assert isinstance(opened, opening.Opened)

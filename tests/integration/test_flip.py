@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from cutover import goals, requests, wiring
+from cutover import goals, opening, requests
 from cutover.errors import AttemptsSpent, StragglerFound
 from cutover.lifecycle import Stage
 from cutover.protocol import Mode, Role
@@ -51,7 +51,7 @@ class Plain:
 
 
 @contextmanager
-def teller(cutting: Cutting, opened: wiring.Opened, number: int = 1, rate: float = 300) -> Iterator[TrafficProcess]:
+def teller(cutting: Cutting, opened: opening.Opened, number: int = 1, rate: float = 300) -> Iterator[TrafficProcess]:
     """A producer process on the client library that has joined."""
     name = f"{cutting.source}-teller-{number}"
     process = TrafficProcess(Traffic(cutting.bootstrap, cutting.source, name, rate, library="sdk", folder=str(cutting.folder)))
@@ -62,7 +62,7 @@ def teller(cutting: Cutting, opened: wiring.Opened, number: int = 1, rate: float
         process.kill()
 
 
-def wait_joined(opened: wiring.Opened, name: str) -> None:
+def wait_joined(opened: opening.Opened, name: str) -> None:
     """Until the driver has read the JOIN of an instance."""
     deadline = time.monotonic() + 90
     while name not in {each.name for each in opened.world.log.state.members(opened.world.run_id, Role.PRODUCER)}:
@@ -70,7 +70,7 @@ def wait_joined(opened: wiring.Opened, name: str) -> None:
         assert time.monotonic() < deadline, f"{name} has not joined"
 
 
-def undone(opened: wiring.Opened) -> list[dict[str, Any]]:
+def undone(opened: opening.Opened) -> list[dict[str, Any]]:
     """The attempts that were undone, as journalled."""
     entries = opened.tenure._journal.entries(opened.world.plan.cutover)
     return [each.body["failed"] for each in entries if each.step == "flip" and each.kind == "outcome" and "failed" in each.body]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cutover import requests, wiring
+from cutover import opening, requests
 from cutover.drained import look
 from cutover.lifecycle import Seen, Stage
 from cutover.model import Isolation
@@ -96,12 +96,12 @@ class Live:
         side = Side.SOURCE if back else Side(asked["side"]) if asked else Side.TARGET
         return str(world.topic(side).name)
 
-    def go(self, opened: wiring.Opened, to: Stage, *, back: bool = False) -> None:
+    def go(self, opened: opening.Opened, to: Stage, *, back: bool = False) -> None:
         """Drive there, with people acting on the way."""
         patience = Acting(self, PATIENCE_SECONDS)
         (self.cutting.back if back else self.cutting.drive)(opened, to, patience=patience)
 
-    def finish(self, opened: wiring.Opened) -> Sent:
+    def finish(self, opened: opening.Opened) -> Sent:
         """Stop the traffic and wait until the group has read everything."""
         sent = self.traffic.stop()
         assert sent.failed == 0
@@ -114,13 +114,13 @@ class Live:
             each.stop()
         return sent
 
-    def _has_read_all(self, opened: wiring.Opened) -> bool:
+    def _has_read_all(self, opened: opening.Opened) -> bool:
         cluster = opened.world.cluster
         where = cluster.describe_topics([self.topic])[self.topic].topic_partitions()
         ends = cluster.end_offsets(where, Isolation.READ_COMMITTED)
         return not look(cluster, opened.world.reader, self.group, ends).left
 
-    def announced(self, opened: wiring.Opened) -> int:
+    def announced(self, opened: opening.Opened) -> int:
         entries = opened.tenure._journal.entries(self.cutting.plan.cutover)
         return sum(int(each.body["duplicates"] or 0) for each in entries if each.step == f"moved:{self.group}" and each.kind == "outcome")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cutover import moves, wiring
+from cutover import moves, opening
 from cutover.errors import GroupNotMoved, TooManyDuplicates
 from cutover.lifecycle import Seen, Stage
 from cutover.protocol import Role, Side
@@ -87,7 +87,7 @@ def begin(lives: list[Live]) -> None:
         each.become(each.cutting.source)
 
 
-def joined(opened: wiring.Opened, lives: list[Live]) -> None:
+def joined(opened: opening.Opened, lives: list[Live]) -> None:
     """Until the members on the library are known."""
     deadline = time.monotonic() + 90
     while not all(opened.world.log.state.members(opened.world.run_id, Role.CONSUMER, each.group) for each in lives):
@@ -95,7 +95,7 @@ def joined(opened: wiring.Opened, lives: list[Live]) -> None:
         assert time.monotonic() < deadline
 
 
-def overlapped(opened: wiring.Opened, one: str, other: str) -> bool:
+def overlapped(opened: opening.Opened, one: str, other: str) -> bool:
     """Whether both were stopped before either was let go."""
     entries = [each for each in opened.tenure._journal.entries(opened.world.plan.cutover) if each.step.startswith("stop:")]
     kinds = [(each.step.split(":")[1], each.kind) for each in entries]
@@ -161,7 +161,7 @@ def test_a_group_that_may_not_go_reads_on_where_it_was_and_nothing_again(
     assert (found.lost, found.disordered, found.twice, found.acknowledged) == (0, 0, 0, sent.acknowledged)
 
 
-def wait_read(opened: wiring.Opened, live: Live) -> None:
+def wait_read(opened: opening.Opened, live: Live) -> None:
     deadline = time.monotonic() + 60
     while not live._has_read_all(opened):
         assert time.monotonic() < deadline, f"{live.group} does not reach the end of {live.topic}"

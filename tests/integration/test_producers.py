@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from cutover import requests, wiring
+from cutover import opening, requests
 from cutover.client import Producer
 from cutover.lifecycle import Seen, Stage
 from cutover.rehearsal.service import NOBODY, Services
@@ -81,7 +81,7 @@ class Plain(Live):
         """What the producer's owner starts it on."""
         return world.pair.primary.name
 
-    def finish(self, opened: wiring.Opened) -> Sent:
+    def finish(self, opened: opening.Opened) -> Sent:
         self.services.close()
         deadline = time.monotonic() + 60
         while not self._has_read_all(opened):

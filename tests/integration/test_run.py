@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cutover import wiring
+from cutover import opening
 from cutover.errors import UnknownTopic
 from cutover.lifecycle import SEQUENCE, Order, Stage
 from cutover.model import Isolation
@@ -106,5 +106,5 @@ def test_another_plan_of_the_same_name_is_refused_with_the_difference(bootstrap:
 
 def test_a_cluster_without_the_source_is_refused(bootstrap: str, tmp_path: Path) -> None:
     cutting = Cutting(bootstrap, tmp_path, "no-such-topic", "no-such-topic.v2")
-    with pytest.raises(UnknownTopic), wiring.world(cutting.plan, cutting.connection, cutting.journal, "tester", tell=print):
+    with pytest.raises(UnknownTopic), opening.world(cutting.plan, cutting.connection, cutting.journal, "tester", tell=print):
         pass

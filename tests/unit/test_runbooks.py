@@ -166,8 +166,9 @@ def wrong_with(words: list[str]) -> str:
         return f"{words[0]} is no tool of Kafka" if words[0].startswith("kafka-") and words[0] not in KAFKA_TOOLS else ""
     command: click.Command = main
     rest = words[1:]
-    while isinstance(command, click.Group) and rest and rest[0] in command.commands:
-        command, rest = command.commands[rest[0]], rest[1:]
+    context = click.Context(command)
+    while isinstance(command, click.Group) and rest and (found := command.get_command(context, rest[0])) is not None:
+        command, rest = found, rest[1:]
     known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "--version"}
     options = [each for each in rest if re.match(r"--?[a-zA-Z]", each)]
     if isinstance(command, click.Group) and not command.invoke_without_command and not options:
