@@ -22,7 +22,7 @@ DRIVER_LEASE_SECONDS = 8.0
 opening.LEASE_SECONDS = 180.0  # a driver in the process of a test waits while its people act, on a machine that may be slow
 """Of drivers in processes of their own: a test waits for the lease of the dead, and a busy machine takes seconds over one step."""
 
-BRISK: Mapping[str, Any] = {"quarantine": "0s", "mirror_lag_for": "200ms", "stage": "2m", "hold": "5s"}
+BRISK: Mapping[str, Any] = {"quarantine": "0s", "mirror_lag_for": "200ms", "stage": "10m", "hold": "5s"}
 ACCEPTED = ("CUT-PRE-005", "CUT-PRE-008", "CUT-PRE-010", "CUT-PRE-015", "CUT-PRE-003", "CUT-PRE-029", "CUT-PRE-033", "CUT-PRE-047")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cutover import goals, requests
 from cutover.errors import AuditViolation
 from cutover.lifecycle import Stage
 from cutover.protocol import Mode, Side
@@ -117,7 +118,9 @@ def test_a_record_on_one_topic_only_is_named_within_the_bound_and_the_run_goes_b
         [sample] = red.value.fields["samples"]
         assert sample[topic]["topic"] == where
         assert sample[topic]["offset"] >= 0
-        opened.world.keeper.end_audit()  # the next one finds it again
+        opened.world.keeper.end_audit()  # the next one finds it again, whatever the run waits for
+        goals.go_forward(opened.world, Stage.SOAKING)
+        requests.VERBS["pause"](opened.world, {"reason": "somebody looks at it"}, "tester")
         halt = live.cutting.go_on(opened, patience=Acting(live, PATIENCE_SECONDS))
         assert (halt.exit_code, opened.world.history.standing.stage) == (6, Stage.APPROVED)
         assert any("CUT-AUD-002" in words for words in live.cutting.said)

@@ -175,7 +175,7 @@ def test_there_are_five_examples() -> None:
     assert len(PLANS) == 5
 
 
-SLOW = {"payments-writes-first"}
+SLOW = {"payments-writes-first", "orders", "join"}
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def overlapped(opened: opening.Opened, one: str, other: str) -> bool:
     return max(kinds.index((name, "intent")) for name in (one, other)) < min(ends)
 
 
+@pytest.mark.slow
 def test_groups_of_mixed_kinds_go_there_and_back_three_at_a_time(bootstrap: str, tmp_path: Path, ends: ExitStack) -> None:
     cutting, lives = crowd(bootstrap, tmp_path, ends, {"a": "sdk", "h": "hook", "b": "sdk", "m": "manual"}, 3)
     hooked = lives[1]

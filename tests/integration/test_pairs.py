@@ -115,7 +115,7 @@ def assert_judged(found: dict[tuple[str, int], tuple[judge.Verdict, int]]) -> No
 @pytest.mark.parametrize(
     ("joins", "counts", "transactional", "strategy"),
     [
-        pytest.param("manual", NESTED, True, "mirror", id="join by hand"),
+        pytest.param("manual", NESTED, True, "mirror", id="join by hand", marks=SLOW),
         pytest.param("hook", NESTED, False, "mirror", id="join by hook", marks=SLOW),
         pytest.param("sdk", NESTED, True, "mirror", id="join on the library", marks=SLOW),
         pytest.param("sdk", CROSSED, True, "mirror", id="join on the library, crossed", marks=SLOW),
