@@ -6,16 +6,13 @@ Whoever was stopped is started again: where it goes, once it has its position th
 
 from collections.abc import Collection, Iterable
 
-from cutover.errors import CutoverError, GroupNotMoved, MoveUnclear, PlanWrong, PositionUnusable, TooManyDuplicates
+from cutover.errors import CutoverError, LeaseLost, MoveUnclear, PlanWrong, Unreachable
 from cutover.history import Body
 from cutover.moves import crossing
 from cutover.moves.crossing import Halfway, Waits
 from cutover.plan import Group
 from cutover.protocol import Side
 from cutover.world import World
-
-REFUSED = (GroupNotMoved, TooManyDuplicates, PositionUnusable)
-"""Nothing was written for the group, so it can go on where it was."""
 
 
 def waits_for(world: World, group: Group, to: Side) -> Waits | None:
@@ -145,7 +142,9 @@ def _write(world: World, group: Group, to: Side, unwritten: Collection[World]) -
         found = {each.source.name: crossing.last(each, crossing.final(each, group, to)) for each in world.having(group)}
         again, lost = (sum(getattr(each, name) for each in found.values()) for name in ("duplicates", "lost"))
         crossing.require_few(group, again, _most(world, group))
-    except REFUSED as error:
+    except (Unreachable, LeaseLost):  # asked again, or somebody else's now
+        raise
+    except CutoverError as error:  # nothing was written yet
         _go_on(world, group, to.other, error)
         raise
     world.tell(f"{group.name} has stopped; it will read {again:,} records again, lost: {lost or 'nothing'}")
