@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import yaml
 
-from cutover.errors import RehearsalStuck
+from cutover.errors import CutoverError, RehearsalStuck
 from cutover.journal import Journal
 from cutover.model import Committed, Isolation, TopicPartition
 from cutover.ports import Cluster
@@ -33,6 +33,10 @@ STEP_SECONDS = 90.0
 LOOK_SECONDS = 0.1
 SLOW_RATE = 50.0
 PER_TRANSACTION = 100
+OVERWHELMED_RECORDS = 80_000
+"""What a group that is not meant to lag is behind when the machine cannot keep up with the producers."""
+EASE_SECONDS = 2.0
+LEAST_SHARE = 0.1
 REDEPLOY = "redeploy"
 """In what a run waits for, this asks the owner of a primed group to act."""
 
@@ -138,7 +142,7 @@ def plan_of(cast: Cast, bootstrap: str, folder: Path, strategy: str = "mirror") 
         "strategy": strategy,
         "producers": [{"name": "tellers", "owner": "team-payments", "switch": "sdk", "instances": PRODUCERS}],
         "groups": groups,
-        "budgets": {"quarantine": "1s", "mirror_lag_for": "1s", "stage": "3m"},
+        "budgets": {"quarantine": "1s", "mirror_lag_for": "1s", "stage": "6m"},
         "soak": {"for": "2s", "max_group_lag": 200_000},
         "acknowledged": ["CUT-PRE-015", *(["CUT-PRE-047"] if strategy == "dual_write" else [])],
     }
@@ -160,6 +164,12 @@ class Scene:
     _producers: list[TrafficProcess] = field(default_factory=list)
     _readers: dict[str, list[ReadingProcess]] = field(default_factory=dict)
     _commands: list[subprocess.Popen[str]] = field(default_factory=list)
+    _share: float = 1.0
+    """Of the rate, what the producers write now."""
+    _looked_at: float = 0.0
+    _behind: int = 0
+    """The most that a group that is not meant to lag was behind at the last look, in records."""
+    _grew: bool = False
     _redeployed: bool = False
     """Whether the owner has done it already, for the command that runs."""
 
@@ -208,6 +218,7 @@ class Scene:
             history=HISTORY_RECORDS // PRODUCERS,
             others=tuple(others),
             per_transaction=PER_TRANSACTION if others and number == PRODUCERS else 0,
+            pace=str(self._pace),
         )
 
     def _start_service(self, name: str, topic: str) -> list[ReadingProcess]:
@@ -246,7 +257,37 @@ class Scene:
         """Where the runs are journalled."""
         return f"sqlite:///{self.folder / 'journal.db'}"
 
+    @property
+    def _pace(self) -> Path:
+        return self.folder / "pace"
+
+    def _ease(self) -> None:
+        """Have producers write half as fast once groups fall behind for longer than a move takes: a slow machine shows the same."""
+        now = time.monotonic()
+        if now - self._looked_at < EASE_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            lag = max(map(self._lag, (self.cast.library, self.cast.hooked, self.cast.primed)))
+        except CutoverError:  # a topic that has just been removed, a coordinator that moves: the next look tells
+            return
+        grows, self._behind = lag > max(OVERWHELMED_RECORDS, self._behind), lag
+        if grows and self._grew and self._share > LEAST_SHARE:
+            self._share /= 2
+            written = self._pace.with_suffix(".new")
+            written.write_text(str(self._share))
+            written.replace(self._pace)
+            self.tell(f"this machine does not keep up: the producers write {RECORDS_PER_SECOND * self._share:,.0f} records/s from here on")
+            grows = False
+        self._grew = grows
+
+    def _lag(self, group: str) -> int:
+        """How many records it is behind, in all pairs, on the topic of each that it reads."""
+        left = [[self._left(group, topic) for topic in (each.source, each.target)] for each in self.cast.groups[group]]
+        return sum(min((count for count in each if count >= 0), default=0) for each in left)
+
     def _hear(self, event: Event) -> None:
+        self._ease()
         if event.get("event") == "said":
             self.tell(str(event["words"]))
         waits = str(event.get("waits_for", ""))

@@ -22,6 +22,7 @@ from cutover.rehearsal.child import Child, told
 TICK_SECONDS = 0.005
 BURST = 500
 NOTED_GAP_MS = 15.0
+PACE_SECONDS = 0.5
 FLUSH_SECONDS = 30.0
 PADDING = "." * 120
 
@@ -49,6 +50,8 @@ class Traffic:
     """Further topics that it writes in turn, each with the folder for its books; the client library follows all of them."""
     per_transaction: int = 0
     """How many records a transaction has; 0: it has none."""
+    pace: str = ""
+    """A file with the share of the rate that is to be written now, looked at twice a second; none: all of it."""
 
     @property
     def topics(self) -> dict[str, str]:
@@ -131,10 +134,9 @@ def write(traffic: Traffic, closed: threading.Event) -> Sent:
     pen = Transactions(producer, traffic.per_transaction)
     sequences: Counter[int] = Counter()
     chance = random.Random(traffic.writer)
-    began, written = time.monotonic(), 0
+    pace, written = Pace(traffic.rate, Path(traffic.pace) if traffic.pace else None, traffic.history), 0
     while not closed.wait(TICK_SECONDS):
-        due = traffic.history + int((time.monotonic() - began) * traffic.rate)
-        for _ in range(min(due - written, BURST)):
+        for _ in range(min(pace.due(time.monotonic()) - written, BURST)):
             account = chance.randrange(traffic.accounts)
             sequences[account] += 1
             pen.begin()
@@ -151,6 +153,27 @@ def write(traffic: Traffic, closed: threading.Event) -> Sent:
             books[topic].save(Path(folder) / f"{traffic.writer}.acknowledged")
     failed = sum(len(each.failed) for each in books.values())
     return Sent(traffic.writer, sum(each.acknowledged for each in books.values()), failed + unflushed)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many records are due by now, at a rate of which others may ask for a share alone."""
+
+    rate: float
+    path: Path | None
+    due_before: float = 0.0
+    _share: float = 1.0
+    _at: float = field(default_factory=time.monotonic)
+    _looked_at: float = float("-inf")
+
+    def due(self, now: float) -> int:
+        """The number in all, at this monotonic time in seconds."""
+        if self.path is not None and now - self._looked_at >= PACE_SECONDS:
+            self._looked_at = now
+            self._share = float(self.path.read_text()) if self.path.exists() else 1.0
+        self.due_before += (now - self._at) * self.rate * self._share
+        self._at = now
+        return int(self.due_before)
 
 
 @dataclass(slots=True)
