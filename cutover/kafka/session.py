@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential
 from tenacity.stop import stop_base
 
 from cutover.connection import Connection
-from cutover.errors import Ambiguous, CutoverError, InvalidConnection, NotAuthenticated, NotReady, ReadTimedOut, Unreachable
+from cutover.errors import Ambiguous, CutoverError, InvalidConnection, NotAuthenticated, NotReady, ReadTimedOut, UnknownTopic, Unreachable
 from cutover.kafka.errors import Asked, meaning, of_librdkafka, unanswered
 from cutover.kafka.positions import StableAdmin
 
@@ -188,7 +188,7 @@ class Session:
             raise unanswered("the deadline passed", asked, reached=connected, sent=connected) from None
         except kafka.errors.KafkaError as error:
             ours = _of_kafka_python(error, asked)
-            if isinstance(ours, (Unreachable, Ambiguous)):
+            if isinstance(ours, (Unreachable, Ambiguous, UnknownTopic)):
                 self._forget_second()
             raise ours from error
 

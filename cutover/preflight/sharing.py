@@ -6,12 +6,16 @@ Three witnesses: the producers that partition leaders remember, the transactions
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from cutover.errors import UnknownTopic
 from cutover.model import ProducerState, TopicPartition
 from cutover.ports import Cluster
 from cutover.protocol import ControlState, PairState
 
 OURS = "cutover."
 """How the groups and transactional ids of cutover's own begin."""
+
+ATTEMPTS = 4
+"""A broker may not have heard yet that a topic is there, or gone."""
 
 Remembered = Mapping[TopicPartition, Iterable[ProducerState]]
 
@@ -38,12 +42,22 @@ def shared(
 def _known_to_the_cluster(cluster: Cluster, source: str, producers: Remembered, others: Collection[str]) -> Iterator[tuple[str, str]]:
     named = {name: each.producer_id for name, each in cluster.transactions().items() if not name.startswith(OURS)}
     here = {each.producer_id for states in producers.values() for each in states}
-    partitions = [where for each in cluster.describe_topics(others).values() for where in each.topic_partitions()]
-    there = {(each.producer_id, where.topic) for where, states in cluster.producers(partitions).items() for each in states}
+    there = {(each.producer_id, topic) for topic in others for states in _remembered(cluster, topic).values() for each in states}
     yield from ((name, topic) for name, writer in named.items() for known, topic in there if known == writer and writer in here)
     for name, described in cluster.describe_transactions(named).items():
         enlisted = {where.topic for where in described.partitions}
         yield from ((name, topic) for topic in enlisted & set(others) if source in enlisted)
+
+
+def _remembered(cluster: Cluster, topic: str) -> Remembered:
+    """What the leaders of a topic remember; its run may have removed it meanwhile, or have just created it."""
+    for _ in range(ATTEMPTS):
+        try:
+            return cluster.producers(cluster.describe_topics([topic])[topic].topic_partitions())
+        except UnknownTopic:
+            if topic not in cluster.topic_names():
+                return {}
+    return cluster.producers(cluster.describe_topics([topic])[topic].topic_partitions())
 
 
 def _joined(log: ControlState, source: str, others: Collection[str]) -> Iterator[tuple[str, str]]:

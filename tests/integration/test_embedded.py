@@ -332,9 +332,16 @@ def test_a_user_without_an_acl_may_not_write(secured: EmbeddedKafka) -> None:
     assert errors == ["TOPIC_AUTHORIZATION_FAILED"]
 
 
-def test_the_listener_of_a_proxy_advertises_the_proxy(secured: EmbeddedKafka) -> None:
+def test_the_listener_of_a_proxy_advertises_the_proxy(secured: EmbeddedKafka, wait_until: WaitUntil) -> None:
     behind = secured.connection() | {"bootstrap.servers": f"127.0.0.1:{secured.listener_port('PROXIED')}"}
-    assert AdminClient(quiet(behind)).list_topics(timeout=10).brokers[1].port == 12345
+
+    def advertised() -> int:
+        try:
+            return AdminClient(quiet(behind)).list_topics(timeout=10).brokers[1].port
+        except KafkaException:  # it turned to the advertised port, where nobody listens, before it had the answer
+            return 0
+
+    wait_until(lambda: advertised() == 12345, 30, "the port of the proxy in the metadata")
 
 
 @pytest.mark.parametrize("version", [1, 2])

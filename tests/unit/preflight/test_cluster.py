@@ -1,12 +1,12 @@
 """Rules about the cluster: open transactions, the control log, who may do what; and the survey itself."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
 from cutover.errors import NotAuthorized, UnknownTopic
-from cutover.model import Acl, Permission, TopicPartition
+from cutover.model import Acl, Permission, ProducerState, TopicPartition
 from cutover.preflight import Severity
 from cutover.preflight.access import NEEDED, UNSEEN
 from cutover.preflight.control_topic import ALONE, OPEN, SHAPE
@@ -230,6 +230,25 @@ def test_an_instance_that_has_joined_for_both_under_one_transactional_id_is_foun
         for topic in ("orders", "payments")
     ]
     assert scene.found(log=log_of(PAYMENTS, *joins))[SHARED].facts["transactional_id"] == "tx"
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed meanwhile", "not known everywhere yet"])
+def test_a_topic_of_another_run_that_a_broker_does_not_know_stops_no_survey(removed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    writing_both(scene).commit()
+    ask, refused = Twin.producers, list[bool]()
+
+    def producers(twin: Twin, partitions: Collection[TopicPartition], **_: object) -> Mapping[TopicPartition, Collection[ProducerState]]:
+        if not refused and any(where.topic == "payments" for where in partitions):
+            refused.append(True)
+            if removed:
+                twin.delete_topic("payments", twin.describe_topics(["payments"])["payments"].topic_id)
+            raise UnknownTopic("no such topic", topic="payments")
+        return ask(twin, partitions)
+
+    monkeypatch.setattr(Twin, "producers", producers)
+    assert (SHARED in scene.found(log=log_of(PAYMENTS))) is not removed
+    assert refused
 
 
 @pytest.mark.parametrize("case", ["nobody switches it", "the pair is closed", "the same run", "one writes only here", "no transactions"])
