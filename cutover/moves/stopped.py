@@ -46,11 +46,9 @@ def step(world: World, group: Group, to: Side) -> Body:
         crossing.tell_price(world, group, to)
         return _run(world, group, "stop", to.other)
     if begun.started is not None:
-        return (
-            _over(world, group, begun)
-            if _is_told(world, group, "start") or _has_turned(begun, to)
-            else _run(world, group, "start", begun.started)
-        )
+        if _is_told(world, group, "start") or _has_turned(begun, to):
+            return _over(world, group, begun)
+        return _run(world, group, "start", begun.started)
     if not _is_told(world, group, "stop"):
         return _settle_stop(world, group, begun, to)
     if to is begun.left:

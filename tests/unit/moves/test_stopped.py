@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cutover import moves
 from cutover.errors import HookFailed, HookUnknown, TooManyDuplicates
-from cutover.history import Body, History
+from cutover.history import Body, History, Told
 from cutover.lifecycle import Order, Stage
 from cutover.moves import crossing
 from cutover.plan import Group
@@ -21,14 +21,6 @@ from cutover.world import World
 
 NAME = "balances"
 STEPS = 40
-
-
-@dataclass
-class Entry:
-    kind: str
-    stage: str
-    step: str
-    body: Body
 
 
 @dataclass
@@ -44,7 +36,7 @@ class Shop:
     """What becomes of the next call of the hook: fails, or nobody knows whether it "happened" or was "lost"."""
     calls: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    history: History = field(default_factory=lambda: History.of(Order.GROUPS_FIRST, [Entry("state", "", "", {"stage": "moving_groups"})]))
+    history: History = field(default_factory=lambda: History.of(Order.GROUPS_FIRST, [Told("state", "", "", {"stage": "moving_groups"})]))
 
     def __post_init__(self) -> None:
         switch: Any = {
@@ -83,7 +75,7 @@ class Shop:
         self.told.append(words)
 
     def record(self, kind: str, step: str, body: Body) -> None:
-        self.history = self.history.then(Entry(kind, self.history.standing.stage.value, step, body))
+        self.history = self.history.then(Told(kind, self.history.standing.stage.value, step, body))
 
     def fact(self, step: str) -> Body | None:
         return self.history.facts.get(step)

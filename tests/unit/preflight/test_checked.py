@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from cutover.errors import PreflightRed
-from cutover.history import Body, History
+from cutover.history import Body, History, Told
 from cutover.lifecycle import Order
 from cutover.plan import Plan
 from cutover.prices import Price
@@ -17,23 +17,15 @@ from cutover.world import World
 from tests.unit.preflight.scene import Scene, plan
 
 
-@dataclass(frozen=True)
-class Entry:
-    kind: str
-    stage: str
-    step: str
-    body: Body
-
-
 @dataclass
 class Journal:
     """What was written and what was told, in order."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Told] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
-    def write(self, kind: str, stage: str, step: str, body: Body, /) -> Entry:
-        self.entries.append(Entry(kind, stage, step, body))
+    def write(self, kind: str, stage: str, step: str, body: Body, /) -> Told:
+        self.entries.append(Told(kind, stage, step, body))
         return self.entries[-1]
 
 
@@ -90,7 +82,7 @@ def test_a_target_that_the_journal_says_is_this_runs_is_none_of_its_findings() -
     scene = Scene()
     made = scene.twin.create_topic("orders.v2", 12, replication_factor=3)
     assert "CUT-PRE-001" in {each.id for each in checked.examine(world_of(scene, Journal(), plan()))}
-    journal = Journal([Entry("outcome", "provisioned", "create_target", {"topic_id": made.topic_id})])
+    journal = Journal([Told("outcome", "provisioned", "create_target", {"topic_id": made.topic_id})])
     assert "CUT-PRE-001" not in {each.id for each in checked.examine(world_of(scene, journal, plan()))}
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from cutover.errors import HookFailed, HookUnknown
-from cutover.history import Body, History
+from cutover.history import Body, History, Told
 from cutover.lifecycle import Order
 from cutover.plan import Group, Hook, HookSwitch
 from cutover.protocol import Pair, PairState, Topic
@@ -27,18 +27,10 @@ STEP = "start:balances:0"
 
 
 @dataclass
-class Entry:
-    kind: str
-    stage: str
-    step: str
-    body: Body
-
-
-@dataclass
 class Journal:
     """The entries of a run, and a world that writes them."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Told] = field(default_factory=list)
 
     def world(self) -> World:
         made = object.__new__(World)
@@ -52,8 +44,8 @@ class Journal:
         made.scope, made.together, made.run_plan = "", (), None
         return made
 
-    def write(self, kind: str, stage: str, step: str, body: Body, /) -> Entry:
-        self.entries.append(Entry(kind, stage, step, dict(body)))
+    def write(self, kind: str, stage: str, step: str, body: Body, /) -> Told:
+        self.entries.append(Told(kind, stage, step, dict(body)))
         return self.entries[-1]
 
     def of(self, kind: str) -> list[Body]:
@@ -102,7 +94,7 @@ def test_a_call_that_said_no_is_made_again_under_another_key(tmp_path: Path) -> 
 
 
 def test_the_positions_of_this_stay_are_told_to_a_group_that_is_started(tmp_path: Path) -> None:
-    journal = Journal([Entry("outcome", "moving_groups", "write:balances:0", {"side": "TARGET", "positions": {"0": 3, "1": 4}})])
+    journal = Journal([Told("outcome", "moving_groups", "write:balances:0", {"side": "TARGET", "positions": {"0": 3, "1": 4}})])
     told = "import os; print(open(os.environ['CUTOVER_POSITIONS_FILE']).read())"
     assert run(journal, group(tmp_path, start_target=told))["tail"] == "t,0,3\nt,1,4\n\n"
 
@@ -117,7 +109,7 @@ def test_a_call_in_doubt_stays_open_in_the_journal_and_is_not_made_by_the_next_d
 
 
 def test_what_a_former_driver_left_open_and_did_is_not_done_again(tmp_path: Path) -> None:
-    journal = Journal([Entry("intent", "moving_groups", STEP, {})])
+    journal = Journal([Told("intent", "moving_groups", STEP, {})])
     body = run(journal, group(tmp_path, start_target="", check=""))
     assert (begun(tmp_path, "start_target"), body["settled_by"], body["running"]) == (0, "check", True)
     assert body["key"] == f"run:{STEP}:1"
@@ -125,6 +117,6 @@ def test_what_a_former_driver_left_open_and_did_is_not_done_again(tmp_path: Path
 
 
 def test_what_a_former_driver_left_open_and_did_not_do_is_done_once(tmp_path: Path) -> None:
-    journal = Journal([Entry("intent", "moving_groups", STEP, {})])
+    journal = Journal([Told("intent", "moving_groups", STEP, {})])
     body = run(journal, group(tmp_path, start_target="", check="raise SystemExit(1)"))
     assert (begun(tmp_path, "start_target"), body["key"]) == (1, f"run:{STEP}:2")
