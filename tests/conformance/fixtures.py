@@ -8,10 +8,12 @@ import pytest
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from cutover.client import Producer
 from tests.conformance.driving import Driver, read_committed
 from tests.conftest import MakeTopic
 
 ReadAll = Callable[[str], list[Message]]
+Make = Callable[..., Producer]
 
 
 @pytest.fixture
@@ -41,6 +43,26 @@ def read_all(bootstrap: str, admin: AdminClient) -> ReadAll:
         return read_committed(bootstrap, topic, count)
 
     return read
+
+
+@pytest.fixture
+def pair(topic: MakeTopic) -> tuple[str, str]:
+    """A source and a target of twice its partitions."""
+    return topic(3, name="source"), topic(6, name="target")
+
+
+@pytest.fixture
+def make(settings: dict[str, Any], pair: tuple[str, str]) -> Iterator[Make]:
+    """Makes producers that follow the source, closed after the test."""
+    made: list[Producer] = []
+
+    def producer(**more: Any) -> Producer:  # noqa: ANN401
+        made.append(Producer({**settings, "cutover.topic": pair[0], "partitioner": "murmur2", **more}))
+        return made[-1]
+
+    yield producer
+    for each in made:
+        each.close()
 
 
 def program(name: str) -> str:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,30 +21,10 @@ from cutover.client import ControlUnavailable, Held, InstanceReplaced, NotSuppor
 from cutover.client.producer import EXPLICIT, KEPT
 from cutover.protocol import Ack, Join, Leave, Mode, Role
 from tests.conformance.driving import Driver
-from tests.conformance.fixtures import ReadAll, control, driver, read_all, settings  # noqa: F401 - fixtures
+from tests.conformance.fixtures import Make, ReadAll, control, driver, make, pair, read_all, settings  # noqa: F401 - fixtures
 from tests.conftest import SLOW_MACHINE, MakeTopic, WaitUntil
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("client")]
-Make = Callable[..., Producer]
-
-
-@pytest.fixture
-def pair(topic: MakeTopic) -> tuple[str, str]:
-    return topic(3, name="source"), topic(6, name="target")
-
-
-@pytest.fixture
-def make(settings: dict[str, Any], pair: tuple[str, str]) -> Iterator[Make]:
-    """Makes producers that follow the source, closed after the test."""
-    made: list[Producer] = []
-
-    def producer(**more: Any) -> Producer:  # noqa: ANN401
-        made.append(Producer({**settings, "cutover.topic": pair[0], "partitioner": "murmur2", **more}))
-        return made[-1]
-
-    yield producer
-    for each in made:
-        each.close()
 
 
 def values(messages: list[Message]) -> list[bytes]:
