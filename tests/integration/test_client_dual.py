@@ -492,7 +492,8 @@ def test_positions_go_with_the_transaction(own: Producer, driver: Driver, pair: 
     own.send_offsets_to_transaction([TopicPartition(other, 0, 7)], reader.consumer_group_metadata(), 20)
     own.commit_transaction(60)
     reader.close()
-    assert driver.committed(group, other) == {0: 7}
+    # EndTxn is answered before the markers are written.
+    driver.until(lambda: driver.committed(group, other) == {0: 7}, "the positions of the transaction, and no others")
 
 
 def test_a_transaction_ends_in_the_hold_and_the_next_begins_where_it_leads(
