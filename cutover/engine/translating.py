@@ -173,7 +173,8 @@ def _require_seen(cluster: Cluster, epochs: Sequence[Epoch], parts: Sequence[Par
     followers = [TopicPartition(present.follower.name, q) for q in range(present.follower.partitions)]
     ends = cluster.end_offsets(followers, Isolation.READ_COMMITTED)
     beyond = [where.partition for where, end in ends.items() if now.ends[where.partition] > end]
-    mirror = positions_of(cluster, present.group, present.origin)
+    decided = cluster.decided(present.group, [TopicPartition(present.origin.name, p) for p in now.mirror])  # what is pending is more
+    mirror = {where.partition: each.offset for where, each in decided.items() if each is not None}
     ahead = [p for p, offset in now.mirror.items() if offset > mirror.get(p, (present.start or {}).get(p, -1))]
     if beyond or ahead:
         raise _differ("the engine saw ends or positions that are not there", ends=beyond, mirror=ahead)

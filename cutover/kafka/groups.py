@@ -83,16 +83,18 @@ class KafkaGroups(Session):
         patience_seconds: float = 0.0,
         timeout_seconds: float | None = None,
     ) -> dict[str, dict[TopicPartition, Position]]:
-        """The stable positions of groups; those with a pending one are asked again until the patience is over."""
-        found: dict[str, Positions] = {}
+        """The stable positions of groups; a pending one is asked for again, it alone, until the patience is over."""
+        wanted = None if partitions is None else list(partitions)
+        found: dict[str, Positions] = {name: {} for name in groups}
+        due: dict[str, list[TopicPartition] | None] = dict.fromkeys(groups, wanted)
         waiting = Retrying(
             stop=stop_after_delay(patience_seconds),
             wait=wait_exponential(multiplier=0.005, max=0.1),
             retry=retry_if_result(bool),
             retry_error_callback=lambda _: None,
         )
-        waiting(self._fill_positions, found, list(groups), partitions, timeout_seconds)
-        return {name: found[name] for name in groups}
+        waiting(self._fill_positions, found, due, timeout_seconds)
+        return found
 
     def decided(
         self, group: str, partitions: Collection[TopicPartition], *, timeout_seconds: float | None = None
@@ -104,21 +106,25 @@ class KafkaGroups(Session):
         return {where: position if isinstance(position, Committed) else None for where, position in found.items()}
 
     def _fill_positions(
-        self, found: dict[str, Positions], groups: list[str], partitions: Collection[TopicPartition] | None, timeout_seconds: float | None
+        self, found: dict[str, Positions], due: dict[str, list[TopicPartition] | None], timeout_seconds: float | None
     ) -> bool:
-        """Ask for the groups whose positions are not all known; returns whether any is pending still."""
-        due = [name for name in groups if name not in found or PENDING in found[name].values()]
+        """Ask for what is not known; what is pending stays due. A busy group may have no moment at which none of its positions is."""
         deadline = self.deadline(timeout_seconds)
-        found |= deadline.retrying()(self._positions, due, partitions, deadline)
-        return any(PENDING in found[name].values() for name in due)
+        told = deadline.retrying()(self._positions, due, deadline)
+        for name in list(due):
+            found[name] |= told[name]
+            due[name] = [where for where, position in told[name].items() if position is PENDING]
+            if not due[name]:
+                del due[name]
+        return bool(due)
 
-    def _positions(self, groups: list[str], partitions: Collection[TopicPartition] | None, deadline: Deadline) -> dict[str, Positions]:
+    def _positions(self, due: Mapping[str, list[TopicPartition] | None], deadline: Deadline) -> dict[str, Positions]:
         """One OffsetFetch per coordinator, whatever the number of groups."""
-        if not groups:
+        if not due:
             return {}
-        wanted = None if partitions is None else [PartitionOfTopic(*where) for where in partitions]
-        asked = Asked("reading positions", some(groups), "read")
-        found: dict[str, Positions] = self.second(lambda second: second.list_group_offsets(dict.fromkeys(groups, wanted)), asked, deadline)
+        wanted = {name: None if where is None else [PartitionOfTopic(*each) for each in where] for name, where in due.items()}
+        asked = Asked("reading positions", some(list(due)), "read")
+        found: dict[str, Positions] = self.second(lambda second: second.list_group_offsets(wanted), asked, deadline)
         return found
 
 

@@ -123,24 +123,27 @@ type Position struct {
 	Metadata string
 }
 
-// Committed gives a group's stable positions on a topic; it waits while a transaction that writes any of them is pending.
+// Committed gives a group's stable positions on a topic, each as of a moment at which no transaction that writes it is pending.
 func Committed(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte) (map[int32]Position, error) {
 	return CommittedOf(ctx, client, group, topic, topicID, nil)
 }
 
-// CommittedOf gives the stable positions of some partitions; what is pending on others does not matter.
+// CommittedOf gives the stable positions of some partitions; what is pending on others does not matter. A busy mirror of many
+// partitions has hardly a moment at which none is pending, so only those that are are asked for again.
 func CommittedOf(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte, partitions []int32) (map[int32]Position, error) {
+	found := map[int32]Position{}
 	for deadline := time.Now().Add(settleTime); ; {
-		found, err := committed(ctx, client, group, topic, topicID, partitions, true)
-		waiting := errors.Is(err, kerr.UnstableOffsetCommit) || kerr.IsRetriable(err)
-		if !waiting || ctx.Err() != nil {
+		pending, err := committed(ctx, client, group, topic, topicID, partitions, true, found)
+		if err == nil && len(pending) == 0 || err != nil && !kerr.IsRetriable(err) || ctx.Err() != nil {
 			return found, connect.Needs(err, "READ", "group", group)
 		}
-		if time.Now().After(deadline) && !errors.Is(err, kerr.UnstableOffsetCommit) {
+		if late := time.Now().After(deadline); late && err != nil {
 			return nil, err
+		} else if late {
+			return nil, wire.Faultf("hanging_transaction", "positions of group %s on %d partitions of %s stay undecided", group, len(pending), topic)
 		}
-		if time.Now().After(deadline) {
-			return nil, wire.Faultf("hanging_transaction", "positions of group %s stay undecided: %v", group, err)
+		if err == nil {
+			partitions = pending
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -149,7 +152,8 @@ func CommittedOf(ctx context.Context, client *kgo.Client, group, topic string, t
 // Decided gives the positions as they were last decided, whatever is pending.
 func Decided(ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte) (map[int32]Position, error) {
 	for deadline := time.Now().Add(settleTime); ; {
-		found, err := committed(ctx, client, group, topic, topicID, nil, false)
+		found := map[int32]Position{}
+		_, err := committed(ctx, client, group, topic, topicID, nil, false, found)
 		if err == nil || !kerr.IsRetriable(err) || ctx.Err() != nil || time.Now().After(deadline) {
 			return found, connect.Needs(err, "READ", "group", group)
 		}
@@ -157,10 +161,10 @@ func Decided(ctx context.Context, client *kgo.Client, group, topic string, topic
 	}
 }
 
-// committed asks once, for some partitions or (nil) for all that the group has.
+// committed asks once, for some partitions or (nil) for all that the group has, adds what is known and says which are pending.
 func committed(
-	ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte, partitions []int32, stable bool,
-) (map[int32]Position, error) {
+	ctx context.Context, client *kgo.Client, group, topic string, topicID [16]byte, partitions []int32, stable bool, into map[int32]Position,
+) (pending []int32, err error) {
 	request := kmsg.NewPtrOffsetFetchRequest()
 	request.RequireStable, request.Group = stable, group
 	about := kmsg.NewOffsetFetchRequestGroup()
@@ -175,10 +179,9 @@ func committed(
 	if err != nil {
 		return nil, connect.Unreachable(err)
 	}
-	found := map[int32]Position{}
 	for _, one := range answer.Groups {
 		if err := kerr.ErrorForCode(one.ErrorCode); errors.Is(err, kerr.GroupIDNotFound) {
-			return found, nil
+			return nil, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("positions of group %s: %w", group, err)
 		}
@@ -186,18 +189,23 @@ func committed(
 			if about.Topic != topic && about.TopicID != topicID {
 				continue
 			}
-			if err := collect(about.Partitions, found); err != nil {
+			undecided, err := collect(about.Partitions, into)
+			if err != nil {
 				return nil, fmt.Errorf("positions of group %s: %w", group, err)
 			}
+			pending = append(pending, undecided...)
 		}
 	}
-	return found, nil
+	return pending, nil
 }
 
-func collect(from []kmsg.OffsetFetchResponseGroupTopicPartition, into map[int32]Position) error {
+func collect(from []kmsg.OffsetFetchResponseGroupTopicPartition, into map[int32]Position) (pending []int32, err error) {
 	for _, one := range from {
-		if err := kerr.ErrorForCode(one.ErrorCode); err != nil {
-			return err
+		if err := kerr.ErrorForCode(one.ErrorCode); errors.Is(err, kerr.UnstableOffsetCommit) {
+			pending = append(pending, one.Partition)
+			continue
+		} else if err != nil {
+			return nil, err
 		}
 		if one.Offset < 0 {
 			continue
@@ -208,5 +216,5 @@ func collect(from []kmsg.OffsetFetchResponseGroupTopicPartition, into map[int32]
 		}
 		into[one.Partition] = Position{Offset: one.Offset, Metadata: metadata}
 	}
-	return nil
+	return pending, nil
 }

@@ -85,3 +85,36 @@ func TestACoordinatorThatIsNotReadyIsNoHangingTransaction(t *testing.T) {
 		t.Errorf("says %v", err)
 	}
 }
+
+func TestABusyMirrorsPositionsAreReadEachAtItsOwnMoment(t *testing.T) {
+	fake := faked(t)
+	asks := 0
+	fake.ControlKey(int16(kmsg.OffsetFetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		asked := request.(*kmsg.OffsetFetchRequest)
+		answer := asked.ResponseKind().(*kmsg.OffsetFetchResponse)
+		about := kmsg.NewOffsetFetchResponseGroupTopic()
+		about.Topic = topic
+		wanted := []int32{0, 1}
+		if len(asked.Groups[0].Topics) > 0 {
+			wanted = asked.Groups[0].Topics[0].Partitions
+		}
+		for _, p := range wanted { // at no moment are both decided
+			one := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			one.Partition, one.Offset = p, int64(10*asks)
+			if p == int32(asks%2) {
+				one.Offset, one.ErrorCode = -1, kerr.UnstableOffsetCommit.Code
+			}
+			about.Partitions = append(about.Partitions, one)
+		}
+		asks++
+		group := kmsg.NewOffsetFetchResponseGroup()
+		group.Group, group.Topics = asked.Groups[0].Group, append(group.Topics, about)
+		answer.Groups = append(answer.Groups, group)
+		return answer, nil, true
+	})
+	found, err := Committed(t.Context(), client(t, fake), "g", topic, [16]byte{})
+	if err != nil || len(found) != 2 || found[1].Offset != 0 || found[0].Offset != 10 {
+		t.Errorf("%v, %v", found, err)
+	}
+}
