@@ -46,8 +46,10 @@ def step(world: World, group: Group, to: Side) -> Body:
         crossing.tell_price(world, group, to)
         return _run(world, group, "stop", to.other)
     if begun.started is not None:
-        if _is_told(world, group, "start") or _has_turned(begun, to):
+        if _is_told(world, group, "start"):
             return _over(world, group, begun)
+        if _has_turned(begun, to):  # whether it stands still or reads there is known before it is moved from there, or was never started
+            return world.hooks.settle(world, group, verb("start", begun.started), _step(world, group, "start"))
         return _run(world, group, "start", begun.started)
     if not _is_told(world, group, "stop"):
         return _settle_stop(world, group, begun, to)

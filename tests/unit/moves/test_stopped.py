@@ -264,6 +264,19 @@ def test_a_call_of_which_nobody_knows_what_came_is_settled_by_its_check(doubt: s
     assert stands(shop, to)
 
 
+@pytest.mark.parametrize("doubt", ["happened", "lost"])
+def test_one_that_is_turned_around_twice_while_nobody_knows_whether_it_was_started_is_started_in_the_end(doubt: str) -> None:
+    shop = Shop()
+    shop.go(Side.TARGET, 2)
+    shop.doubt = doubt
+    for to in (Side.TARGET, Side.SOURCE):
+        shop.want(to)
+        shop.go(to)
+    shop.want(Side.TARGET)
+    shop.go(Side.TARGET, STEPS)
+    assert stands(shop, Side.TARGET)
+
+
 @pytest.mark.parametrize("word", ["stopped", "started"])
 def test_without_a_check_it_waits_for_a_person_who_knows(word: str) -> None:
     shop = Shop(can_check=False, doubt="happened" if word == "stopped" else "lost")
