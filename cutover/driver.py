@@ -151,7 +151,7 @@ class Driver:
         """What is known to differ must not hold up the way back: the audit goes on from a cut of now."""
         if self._red and not self.world.watch.resting_words():
             try:
-                self.world.tell(self.world.keeper.clear(f"on the way back, since {self._red}"))
+                self.world.tell(flip.clear_audits(self.world, f"on the way back, since {self._red}"))
             except FlipUndone as error:
                 self.world.watch.rest(GATE_SECONDS, f"another cut; not now: {error.what}")
             else:

@@ -20,6 +20,7 @@ from cutover.world import World
 LOOK_SECONDS = 0.002
 UNEXPLAINED_SHOWN = 10
 HELD_CUT = "held_cut"
+CUT_SECONDS = 10.0
 DECIDED_SECONDS = 10.0
 """How long after its budget an attempt is decided at the latest: an instance says EXPIRED, or a dead transaction ends."""
 SILENT_SHARE = 0.5
@@ -112,14 +113,14 @@ class Attempt:
             evidence.update(self._evidence(ready, cuts), epoch=ready[0].state.epoch + 1, mode=self.to.value)
         return dict(evidence)
 
-    def take_cut(self, *, verify: bool = True) -> Cut:
-        """Hold, verify, and let everybody go on where they were: a cut where no mirror can stand still for one. Of the first pair."""
+    def take_cuts(self, *, verify: bool) -> dict[str, Cut]:
+        """Hold, verify, and let everybody go on where they were: a cut of every pair, by its id."""
         ready = prepare(self.world) if verify else _prepared(self.world)
         with self._begun(HELD_CUT, ready) as evidence:
             cuts = self._under_hold(ready, verify=verify)
             self._let_go(ready)
             evidence.update(self._evidence(ready, cuts), epoch=ready[0].state.epoch)
-        return cuts[0]
+        return {each.state.pair: cut for each, cut in zip(ready, cuts, strict=True)}
 
     @contextmanager
     def _begun(self, step: str, ready: Sequence[Prepared]) -> Iterator[dict[str, Any]]:
@@ -336,8 +337,26 @@ def _ends(world: World, topic: str, partitions: int, isolation: Isolation) -> di
     return {each.partition: end for each, end in world.cluster.end_offsets(where, isolation).items()}
 
 
-def held_cut(world: World, *, verify: bool = True) -> Cut:
-    """A cut while producers write both topics, for which they are held. Raises FlipUndone, and AttemptsSpent after the plan's number."""
+def cuts(worlds: Sequence[World], *, proved: bool = True) -> list[Cut]:
+    """A cut of each pair while producers go on.
+
+    While they write both topics no mirror can stand still for one: they are held for as long as it takes, once for all pairs, and what
+    audits run prove it if that is wanted. Raises FlipUndone then, and AttemptsSpent after the plan's number.
+    """
+    first = worlds[0].pairs[0]
+    if first.pair.mode is not Mode.DUAL:
+        return [each.keeper.barrier(CUT_SECONDS) for each in worlds]
+    taken = _held_cuts(first, verify=proved and all(each.keeper.auditing for each in first.pairs))  # on the way back none runs
+    return [taken[each.run_id] for each in worlds]
+
+
+def clear_audits(world: World, reason: str) -> str:
+    """Somebody takes responsibility for what audits found: that of each pair begins anew at a cut of now; in words, of the first."""
+    said = [each.keeper.clear(reason, cut) for each, cut in zip(world.pairs, cuts(world.pairs, proved=False), strict=True)]
+    return said[0]
+
+
+def _held_cuts(world: World, *, verify: bool) -> dict[str, Cut]:
     tries = world.history.tries.get(HELD_CUT, 0)
     if tries >= world.plan.budgets.flip_attempts:
         raise AttemptsSpent(
@@ -345,7 +364,7 @@ def held_cut(world: World, *, verify: bool = True) -> Cut:
             why="The plan allows no more of them without a person.",
             attempts=tries,
         )
-    return Attempt(world, world.pair.mode).take_cut(verify=verify)
+    return Attempt(world, world.pair.mode).take_cuts(verify=verify)
 
 
 def settle(world: World) -> str:

@@ -6,7 +6,7 @@ A request is written into the journal by whoever asks, is carried out by the dri
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cutover import board, goals, moves, stragglers
+from cutover import board, flip, goals, moves, stragglers
 from cutover.errors import Ambiguous, CutoverError, GroupsOnFollower, LeaseLost, NotReversible, PlanWrong, Violation
 from cutover.history import Body
 from cutover.lifecycle import Stage
@@ -162,9 +162,9 @@ def _rate(world: World, body: Body, _: str) -> str:
 
 def _clear(world: World, body: Body, by: str) -> str:
     _require_pair(world, copying=True)
-    said = [each.keeper.clear(f"{body['reason']} (by {by})") for each in world.pairs]
+    said = flip.clear_audits(world, f"{body['reason']} (by {by})")
     _resume(world, body, by)
-    return said[0]
+    return said
 
 
 def _forward(world: World, _: Body, by: str) -> str:

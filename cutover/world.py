@@ -142,7 +142,7 @@ class Keeper(Protocol):
     def end_audit(self) -> None:
         """End the audit."""
 
-    def clear(self, reason: str) -> str:
+    def clear(self, reason: str, cut: Cut) -> str:
         """A person takes responsibility for what a red audit found: it begins anew after the places judged so far."""
 
     def leave(self) -> None:

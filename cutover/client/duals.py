@@ -1,13 +1,13 @@
 """A producer's part in mode DUAL: who writes both topics for it, and what the application's calls become meanwhile.
 
 Without transactions of its own an application gets a DualWriter for each pair; with them, its transactions go to one Transactor for as
-long as a pair is in DUAL. Nothing here is made, or costs anything, before a HOLD asks for DUAL or a pair is found in it.
+long as any pair is in DUAL. Nothing here is made, or costs anything, before a HOLD asks for DUAL or a pair is found in it.
 """
 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,11 @@ class Duals:
         self._answers = Answers(deliveries)
         self._writers: dict[str, DualWriter] = {}
         self._pen: Transactor | None = None
+        self._pen_writes: Sequence[str] = ()
+        """The pairs that the application's present transaction writes twice."""
+        self._prepared_for: Mapping[str, Dual] | None = None
+        self._problem: str | None = None
+        self._preparing = threading.Lock()
         self._both = Both(settings.partitioner)
         self._limits = Limits.of(settings.plain)
         self._sequence = itertools.count()
@@ -45,10 +50,17 @@ class Duals:
         self.active = False
         """Whether poll() and flush() have to look here as well."""
 
-    def prepare(self, dual: Dual, seconds: float) -> str | None:
-        """At HOLD with to=DUAL: be ready before the release; what stands against it, if anything does."""
+    def prepare(self, pair: str, entering: Mapping[str, Dual], seconds: float) -> str | None:
+        """At HOLD with to=DUAL: be ready before the release; what stands against it, if anything does.
+
+        The pairs of one hold are prepared side by side, each with the same `entering`: a transaction of the application's writes them all.
+        """
+        dual = entering[pair]
         if self._transactional:
-            return self._prepare_pen(dual, seconds)
+            with self._preparing:
+                if self._prepared_for is not entering:
+                    self._prepared_for, self._problem = entering, self._prepare_pen(entering, seconds)
+                return self._problem
         writer = self._writer(dual)
         problem = writer.prepare(seconds)
         if problem is None:
@@ -59,8 +71,8 @@ class Duals:
                 before.end()
         return problem
 
-    def _prepare_pen(self, dual: Dual, seconds: float) -> str | None:
-        pen = self._new_pen(dual)
+    def _prepare_pen(self, duals: Mapping[str, Dual], seconds: float) -> str | None:
+        pen = self._new_pen(duals)
         try:
             pen.open(seconds)
         except KafkaException as error:
@@ -69,7 +81,7 @@ class Duals:
             self._pen, self.active = pen, True
         return None
 
-    def turn(self, duals: Mapping[str, Dual], entering: frozenset[str]) -> None:
+    def turn(self, duals: Mapping[str, Dual], entering: Mapping[str, Dual]) -> None:
         """These pairs are in DUAL, and those are held for it: have what they need, and nothing for any other."""
         with self._lock:
             gone = [self._writers.pop(pair) for pair in list(self._writers) if pair not in duals and pair not in entering]
@@ -85,16 +97,17 @@ class Duals:
             writer.end()
 
     def _writer(self, dual: Dual) -> DualWriter:
-        return DualWriter(dual, self._settings, partial(self._may_write, dual.pair), self._answers)
+        return DualWriter(dual, self._settings, partial(self._may_write, (dual.pair,)), self._answers)
 
-    def _new_pen(self, dual: Dual) -> Transactor:
-        return Transactor(applications(self._settings.plain), (dual.source, dual.target), partial(self._may_write, dual.pair))
+    def _new_pen(self, duals: Mapping[str, Dual]) -> Transactor:
+        topics = [topic for each in duals.values() for topic in (each.source, each.target)]
+        return Transactor(applications(self._settings.plain), topics, lambda seconds: self._may_write(self._pen_writes, seconds))
 
-    def _may_write(self, pair: str, seconds: float) -> bool:
-        """Whether the log, read to its end as it is now, has the pair in DUAL and asks for nothing."""
-        view = self._watch.hear_on(pair, seconds)
-        state = None if view is None else view.state.pairs.get(pair)
-        return state is not None and state.mode is Mode.DUAL and state.hold is None
+    def _may_write(self, pairs: Sequence[str], seconds: float) -> bool:
+        """Whether the log, read to its end as it is now, has the pairs in DUAL and asks for nothing."""
+        view = self._watch.hear_on(pairs[0], seconds)
+        states = [None if view is None else view.state.pairs.get(each) for each in pairs]
+        return all(state is not None and state.mode is Mode.DUAL and state.hold is None for state in states)
 
     def entry(self, dual: Dual, arguments: tuple[Any, ...], given: Callback | None) -> Entry:
         """What a produce() in DUAL is; both records get the time of the call unless the application gave one."""
@@ -124,14 +137,15 @@ class Duals:
             self._deliveries.sent[entry.dual.source] -= 1
         return back
 
-    def begin(self, dual: Dual) -> Transactor:
-        """Begin a transaction of the application's that writes both topics of a pair. Raises what the plain client would, and HELD."""
+    def begin(self, duals: Mapping[str, Dual]) -> Transactor:
+        """Begin a transaction of the application's that writes both topics of these pairs. Raises what the plain client would, and HELD."""
         with self._lock:
+            self._pen_writes = tuple(duals)
             pen = self._pen
             if pen is None:
-                pen = self._pen = self._new_pen(dual)
+                pen = self._pen = self._new_pen(duals)
         if pen.needs_epoch and pen.fenced is None:
-            self._require_own_id(dual.pair)
+            self._require_own_id(self._pen_writes[0])
         pen.begin(OPEN_SECONDS)
         return pen
 

@@ -24,7 +24,7 @@ from cutover.client.duals import Duals
 from cutover.client.errors import Held, NotSupported, SettingsWrong
 from cutover.client.gate import Gate, Route
 from cutover.client.log import LOG
-from cutover.client.routes import dual_of, duals_of, entering, route_of, starting
+from cutover.client.routes import duals_of, entering, route_of, starting
 from cutover.client.settings import Settings, split, truth
 from cutover.client.shortcut import Shortcut
 from cutover.client.transactor import HELD, Transactor
@@ -229,17 +229,17 @@ class Producer(confluent_kafka.Producer):
         while True:
             with self._gate.lock:
                 routes = dict(self._gate.all_open())
-                dual = next((each.dual for each in routes.values() if each.dual is not None), None)
-                if dual is None:
+                duals = {each.dual.pair: each.dual for each in routes.values() if each.dual is not None}
+                if not duals:
                     super().begin_transaction()
                 self._transaction = routes
-            if dual is None or self._begin_dual(dual, deadline):
+            if not duals or self._begin_dual(duals, deadline):
                 return
 
-    def _begin_dual(self, dual: Dual, deadline: float) -> bool:
+    def _begin_dual(self, duals: Mapping[str, Dual], deadline: float) -> bool:
         """Begin a transaction that writes both topics; not if producers are held by now. Without the gate's lock: the watch needs it."""
         try:
-            self._pen = self._duals.begin(dual)
+            self._pen = self._duals.begin(duals)
         except KafkaException as error:
             self._end_transaction()
             if error.args[0] is not HELD or time.monotonic() >= deadline:
@@ -368,20 +368,21 @@ class Producer(confluent_kafka.Producer):
 
     def _begin_drains(self, view: View) -> None:
         pairs = {found.pair: found for topic in view.joined if (found := view.pair(topic)) is not None}
+        together = entering(view)
         for state in pairs.values():
             hold = state.hold
             if hold is not None and (state.pair, hold.term) not in self._drains and not self._closed:
                 held = Holding(
                     state, hold.term, hold.to, self._watch.deadline(state.pair, hold), self._deliveries.doubtful[state.primary.name]
                 )
-                thread = threading.Thread(target=self._drain, args=(held,), name=f"cutover-hold-{hold.term}", daemon=True)
+                thread = threading.Thread(target=self._drain, args=(held, together), name=f"cutover-hold-{hold.term}", daemon=True)
                 self._drains = {key: each for key, each in self._drains.items() if each.is_alive()} | {(state.pair, hold.term): thread}
                 thread.start()
 
-    def _drain(self, hold: Holding) -> None:
+    def _drain(self, hold: Holding, together: Mapping[str, Dual]) -> None:
         """Until everything that was taken is acknowledged, then ACK; nothing if the budget ends before that."""
         same_topic = self._watch.same_topic()
-        problem = self._prepare(hold)
+        problem = self._prepare(hold, together)
         with self._deliveries.own_thread():
             while self._is_held(hold) and time.monotonic() < hold.deadline:
                 if self._stands_still(hold.topic):
@@ -391,13 +392,13 @@ class Producer(confluent_kafka.Producer):
                 self._recall(hold.state)
                 self._push()
 
-    def _prepare(self, hold: Holding) -> str | None:
+    def _prepare(self, hold: Holding, together: Mapping[str, Dual]) -> str | None:
         """Be ready to write both topics, so that the release costs nothing; what stands against it."""
         if hold.to is not Mode.DUAL or hold.state.mode is Mode.DUAL:
             return None
         if self._plain_poll.in_other_hands():
             return KEPT_POLL
-        problem = self._duals.prepare(dual_of(self._watch.view, hold.state), max(0.01, hold.deadline - time.monotonic()))
+        problem = self._duals.prepare(hold.state.pair, together, max(0.01, hold.deadline - time.monotonic()))
         return problem and f"this instance cannot write both topics: {problem}"
 
     def _is_held(self, hold: Holding) -> bool:

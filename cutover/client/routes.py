@@ -86,9 +86,9 @@ def duals_of(view: View) -> dict[str, Dual]:
     return {each.pair: dual_of(view, each) for each in pairs if each.mode is Mode.DUAL}
 
 
-def entering(view: View) -> frozenset[str]:
-    """The pairs that are held for DUAL."""
-    return frozenset(each.pair for each in _pairs(view) if each.hold is not None and each.hold.to is Mode.DUAL)
+def entering(view: View) -> dict[str, Dual]:
+    """The pairs that are held for DUAL, and how they would be written."""
+    return {each.pair: dual_of(view, each) for each in _pairs(view) if each.hold is not None and each.hold.to is Mode.DUAL}
 
 
 def _pairs(view: View) -> list[PairState]:

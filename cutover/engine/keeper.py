@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from cutover import flip, partitioners
+from cutover import partitioners
 from cutover.connection import Connection
 from cutover.engine import auditing, pair
 from cutover.engine.audit_events import AuditProgress, Stragglers, Verdict, VerifiedCut
@@ -28,7 +28,6 @@ from cutover.world import Mirror, Stray, World
 LOOK_SECONDS = 0.002
 AUDIT_INTERVAL_MS = 500
 MOST_AUDIT_RESTARTS = 5
-CLEAR_SECONDS = 10.0
 PAST_SECONDS = 1.0
 CLEARED = "audit_cleared"
 
@@ -285,15 +284,7 @@ class PairKeeper:
         return f"{status.done_offsets:,} of {status.total_offsets:,} offsets{lag}{': ' + reasons[0] if reasons else ''}"
 
     def barrier(self, seconds: float) -> Cut:
-        """A cut while producers go on: the mirror stands still at the primary's end until the follower's is read.
-
-        Without a mirror producers are held for as long as the cut takes, verified by the audit if one runs: on the way back none may.
-        """
-        if self._dual:
-            return flip.held_cut(self._world, verify=self.auditing)
-        return self._mirrored_barrier(seconds)
-
-    def _mirrored_barrier(self, seconds: float) -> Cut:
+        """A cut while producers go on: the mirror stands still at the primary's end until the follower's is read."""
         crew, deadline = self._workers, time.monotonic() + seconds
         origin, follower = crew.configuration.origin, crew.configuration.follower
         crew.pause()
@@ -489,9 +480,8 @@ class PairKeeper:
             )
         return True
 
-    def clear(self, reason: str) -> str:
+    def clear(self, reason: str, cut: Cut) -> str:
         """A person takes responsibility for what a red audit found: it begins anew at a cut of now."""
-        cut = flip.held_cut(self._world, verify=False) if self._dual else self.barrier(CLEAR_SECONDS)
         vectors = {
             name: {str(p): offset for p, offset in vector.items()} for name, vector in (("source", cut.source), ("target", cut.target))
         }

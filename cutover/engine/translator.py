@@ -84,9 +84,12 @@ class PairTranslator:
 
     def _later_cuts(self, side: Side) -> list[Vectors]:
         """The cuts that were taken for moves while producers went on writing both."""
-        facts = self._world.history.facts.items()
-        taken = [each for step, each in facts if step == flip.HELD_CUT or step.startswith("cut:")]
-        return [_vectors(Cut.model_validate(each["cut"]), side) for each in taken if each["epoch"] == self._world.pair.epoch]
+        world = self._world
+        taken = [(each, each["cut"]) for step, each in world.history.facts.items() if step.startswith("cut:")]
+        held = world.pairs[0].fact(flip.HELD_CUT)  # of all pairs
+        if held is not None:
+            taken.append((held, held["cuts"][world.source.name] if "cuts" in held else held["cut"]))
+        return [_vectors(Cut.model_validate(cut), side) for each, cut in taken if each["epoch"] == world.pair.epoch]
 
     def _require_read(self, topic: str, positions: Mapping[int, int], until: Mapping[int, int]) -> None:
         """Refuse while there is a record below these offsets that the group has not read."""

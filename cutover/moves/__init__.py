@@ -201,9 +201,8 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:
 
 def step(world: World, group: Group, to: Side) -> Body:
     """One act towards having the group on that side."""
-    for each in world.having(group) if stands_on(world, group, to.other) else ():
-        if crossing.needs_cut(each, group):
-            return crossing.take_cut(each, group)
+    if stands_on(world, group, to.other) and any(crossing.needs_cut(each, group) for each in world.having(group)):
+        return crossing.take_cuts(world.having(group), group)
     return KINDS[group.switch_kind].step(world.having(group)[0], group, to)
 
 

@@ -6,9 +6,11 @@ driver's fence with a mark, and read back. No group is let go on a translation t
 
 import time
 from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cutover import flip
 from cutover.drained import Draining, look
 from cutover.errors import GroupNotMoved, PositionUnusable, TooManyDuplicates
 from cutover.history import Body
@@ -19,7 +21,6 @@ from cutover.protocol import Cut, Mode, Read, Side, With
 from cutover.world import Translated, World
 
 FINAL_SECONDS = 30.0
-CUT_SECONDS = 10.0
 PATIENCE_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 DRAINING_SECONDS = 1.0
@@ -125,12 +126,13 @@ def needs_cut(world: World, group: Group) -> bool:
     return _own_cut(world, group) is None and all(each.switch_kind == "sdk" for each in world.plan.producers)
 
 
-def take_cut(world: World, group: Group) -> Body:
-    """Have producers wait for as long as a verified cut takes."""
-    with world.act(f"cut:{group.name}:{stay(world, group)}", group=group.name) as evidence:
-        cut = world.keeper.barrier(CUT_SECONDS)
-        evidence.update(epoch=world.pair.epoch, cut=cut.model_dump(mode="json"))
-    return evidence
+def take_cuts(worlds: Sequence[World], group: Group) -> Body:
+    """Have producers wait for as long as verified cuts take: one of every pair that the group reads."""
+    with ExitStack() as acts:
+        evidence = [acts.enter_context(each.act(f"cut:{group.name}:{stay(each, group)}", group=group.name)) for each in worlds]
+        for each, cut, told in zip(worlds, flip.cuts(worlds), evidence, strict=True):
+            told.update(epoch=each.pair.epoch, cut=cut.model_dump(mode="json"))
+    return evidence[0]
 
 
 def _own_cut(world: World, group: Group) -> Cut | None:

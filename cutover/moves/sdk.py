@@ -6,6 +6,7 @@ topics hold the same records. A member that is lost on the way undoes the move: 
 
 import time
 
+from cutover import flip
 from cutover.errors import GroupNotMoved
 from cutover.history import Body
 from cutover.moves import crossing
@@ -87,8 +88,8 @@ def _translated(world: World, group: Group, to: Side) -> Steps[list[Translated]]
 
 def _read_on(world: World, group: Group, to: Side, term: int) -> Steps[list[Translated]]:
     """Have all of it read on to a cut, below which both topics of a pair hold the same records."""
-    for each in world.having(group):
-        cut = each.keeper.barrier(crossing.CUT_SECONDS)
+    worlds = world.having(group)
+    for each, cut in zip(worlds, flip.cuts(worlds), strict=True):
         here = cut.source if to is Side.TARGET else cut.target
         world.log.say(Until(pair=each.run_id, group=group.name, term=term, offsets=here, budget_ms=round(READ_ON_SECONDS * 1000)))
     yield from _all_answered(world, group, term, READ_ON_SECONDS)

@@ -46,12 +46,6 @@ def _topics(pairs: Sequence[PlannedPair], source: Source | None, target: Target 
         )
 
 
-def pairs_are_not_written_twice(pairs: Sequence[PlannedPair], strategy: str) -> Iterator[Wrong]:
-    """A producer that writes several pairs, each of them twice, is not in the protocol."""
-    if pairs and strategy == "dual_write":
-        yield Wrong(("strategy",), "is dual_write: several pairs are switched together with mirror or drain")
-
-
 def pairs_are_named(pairs: Sequence[PlannedPair], producers: Sequence[Producer], groups: Sequence[Group]) -> Iterator[Wrong]:
     """Who names pairs names those of the plan."""
     known = {each.source.topic for each in pairs}
@@ -181,7 +175,6 @@ class Rule:
 RULES: Final = (
     Rule(("pairs", "source", "target"), one_pair_or_several),
     Rule(("pairs", "source", "target"), topics_differ),
-    Rule(("pairs", "strategy"), pairs_are_not_written_twice),
     Rule(("pairs", "producers", "groups"), pairs_are_named),
     Rule(("pairs", "groups"), groups_of_several_pairs_are_not_primed),
     Rule(("producers", "groups"), names_are_unique),

@@ -65,10 +65,34 @@ def test_two_topics_are_drained_together_and_come_back(bootstrap: str, tmp_path:
             assert target not in opened.world.cluster.topic_names()
 
 
+def test_two_topics_are_written_both_ways_together_and_come_back(bootstrap: str, tmp_path: Path) -> None:
+    cutting = CuttingTogether.of_pairs(bootstrap, tmp_path, strategy="dual_write")
+    written(cutting)
+    with cutting.world() as opened:
+        cutting.drive(opened, Stage.DUAL_WRITING)
+        assert {(each.pair.mode, each.pair.epoch) for each in opened.world.pairs} == {(Mode.DUAL, 1)}
+        cutting.drive(opened, Stage.SOAKING)
+        states = [each.pair for each in opened.world.pairs]
+        assert {(each.mode, each.epoch) for each in states} == {(Mode.TARGET, 2)}
+        assert len({each.term for each in states}) == 1
+        cutting.back(opened, Stage.SYNCHRONIZED)
+        assert {(each.pair.mode, each.pair.epoch) for each in opened.world.pairs} == {(Mode.SOURCE, 4)}
+        for source, target, _ in cutting.pairs:
+            assert compare_topics(bootstrap, source, target, RECORDS) == []
+        assert cutting.back(opened).exit_code == 6
+
+
 @SLOW
-@pytest.mark.parametrize("stage", STAGES)
-def test_from_every_stage_there_is_a_way_back_for_both(stage: Stage, bootstrap: str, tmp_path: Path) -> None:
-    cutting = CuttingTogether.of_pairs(bootstrap, tmp_path)
+@pytest.mark.parametrize(
+    ("strategy", "stage"),
+    [
+        *(("mirror", each) for each in STAGES),
+        *(("drain", each) for each in SEQUENCE[Order.WRITES_FIRST][1:-1]),
+        *(("dual_write", each) for each in SEQUENCE[Order.BOTH_FIRST][1:-1]),
+    ],
+)
+def test_from_every_stage_there_is_a_way_back_for_both(strategy: str, stage: Stage, bootstrap: str, tmp_path: Path) -> None:
+    cutting = CuttingTogether.of_pairs(bootstrap, tmp_path, strategy=strategy)
     written(cutting)
     names = [source for source, _, _ in cutting.pairs]
     with cutting.world() as opened:
@@ -121,6 +145,9 @@ def assert_judged(found: dict[tuple[str, int], tuple[judge.Verdict, int]]) -> No
         pytest.param("sdk", CROSSED, True, "mirror", id="join on the library, crossed", marks=SLOW),
         pytest.param("sdk", CROSSED, True, "drain", id="drained, join on the library, crossed", marks=SLOW),
         pytest.param("manual", NESTED, True, "drain", id="drained, join by hand", marks=SLOW),
+        pytest.param("sdk", CROSSED, True, "dual_write", id="both written, join on the library, crossed", marks=SLOW),
+        pytest.param("hook", NESTED, False, "dual_write", id="both written, join by hook", marks=SLOW),
+        pytest.param("manual", NESTED, True, "dual_write", id="both written, join by hand", marks=SLOW),
     ],
 )
 def test_under_traffic_both_go_there_and_back_with_whoever_reads_one_or_both(
@@ -132,7 +159,7 @@ def test_under_traffic_both_go_there_and_back_with_whoever_reads_one_or_both(
         live.cutting.drive(opened, Stage.SOAKING, patience=live)
         assert {each.pair.mode for each in opened.world.pairs} == {Mode.TARGET}
         live.cutting.back(opened, Stage.SYNCHRONIZED, patience=live)
-        assert {(each.pair.mode, each.pair.epoch) for each in opened.world.pairs} == {(Mode.SOURCE, 2)}
+        assert {(each.pair.mode, each.pair.epoch) for each in opened.world.pairs} == {(Mode.SOURCE, 4 if strategy == "dual_write" else 2)}
         live.finish(opened)
         found = live.verdicts(opened)
         assert_judged(found)

@@ -78,10 +78,6 @@ def test_written_out_it_is_the_same_plan_again() -> None:
             ["pairs[1].target.topic: differs from orders.v2 only in dots and underscores, which Kafka refuses"],
         ),
         (
-            {"pairs": [ONE, OTHER], "strategy": "dual_write"},
-            ["strategy: is dual_write: several pairs are switched together with mirror or drain"],
-        ),
-        (
             {"pairs": [ONE, OTHER], "groups": [{**GROUP, "name": "g", "pairs": ["orders", "clicks"]}]},
             ["groups[0].pairs[1]: is clicks, and the plan has no pair with that source"],
         ),

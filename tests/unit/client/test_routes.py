@@ -55,9 +55,9 @@ def test_in_dual_the_route_names_the_source_and_whose_stamp_the_records_get() ->
 
 def test_what_is_held_for_dual_is_known_with_its_epoch_before_the_release() -> None:
     view = seen(PAIR, HOLD.model_copy(update={"to": Mode.DUAL}))
-    assert entering(view) == frozenset({"p"})
-    assert dual_of(view, view.state.pairs["p"]).epoch == 1
-    assert entering(seen(PAIR, HOLD)) == frozenset()
+    assert entering(view) == {"p": dual_of(view, view.state.pairs["p"])}
+    assert entering(view)["p"].epoch == 1
+    assert entering(seen(PAIR, HOLD)) == {}
 
 
 def test_only_an_open_route_to_one_topic_is_direct() -> None:
