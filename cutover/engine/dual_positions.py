@@ -7,7 +7,8 @@ the records behind it that it has read are counted.
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from cutover.errors import RangeUnreadable, TranslationsDiffer
@@ -18,6 +19,16 @@ from cutover.stamps import stamp_of
 Vector = Mapping[int, int]
 SETTLE_SECONDS = 15.0
 LOOK_SECONDS = 0.01
+BEAT_RECORDS = 2000
+Beat = Callable[[], None]
+"""What must go on while much is read."""
+Identified = Generator[tuple[Record, int], None, None]
+_Counted = Counter[Hashable]
+"""How many records of each key came."""
+
+
+def _no_beat() -> None:
+    """Nothing has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,47 +45,66 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Twinned:
-    """An answer: `given` on `here` is `positions` on `there`, of which everything below `ends` was looked at."""
+    """An answer: `given` on `here` is `positions` on `there`, of which everything below `looked_at` was looked at."""
 
     here: Side
     there: Side
     given: Vector
     positions: Vector
     duplicates: int
-    ends: Vector
+    looked_at: Vector
 
 
-def translate(cluster: Cluster, reader: Reader, here: Side, there: Side, given: Vector) -> Twinned:
+def translate(cluster: Cluster, reader: Reader, here: Side, there: Side, given: Vector, beat: Beat = _no_beat) -> Twinned:
     """The first counterparts of what a group at or past the cut has not read; raises RangeExpired, RangeUnreadable.
 
     Whatever the group has read stands below the ends that are taken here, since a transaction has written both topics before either is
-    readable. A record there that has no counterpart at all counts as unread: rather read again than lost.
+    readable: once all of it is found there, everything behind is unread. A record there that has no counterpart at all counts as unread:
+    rather read again than lost.
     """
-    ends = _decided(cluster, there)
-    read = {identity for _, identity in _identified(reader.read(here.spans(here.cut, given)))}
-    found = _identified(reader.read(there.spans(there.cut, ends)))
-    positions, duplicates = _first(((each, identity not in read) for each, identity in found), ends)
-    return Twinned(here, there, given, positions, duplicates, ends)
+    ends = _decided(cluster, there, beat)
+    read = {identity for _, identity in _identified(reader.read(here.spans(here.cut, given)), beat)}
+    missing, seen, looked_at = set(read), list[tuple[Record, bool]](), dict(there.cut)
+    with closing(_identified(reader.read(there.spans(there.cut, ends)), beat)) as records:
+        while missing and (found := next(records, None)) is not None:
+            each, identity = found
+            seen.append((each, identity not in read))
+            missing.discard(identity)
+            looked_at[each.partition] = each.offset + 1
+    if missing:
+        looked_at = ends
+    positions, duplicates = _first(seen, looked_at)
+    return Twinned(here, there, given, positions, duplicates, looked_at)
 
 
-def verify(cluster: Cluster, reader: Reader, found: Twinned) -> None:
+def verify(cluster: Cluster, reader: Reader, found: Twinned, beat: Beat = _no_beat) -> None:
     """Derive the answer again, from what was not read instead of what was; raises TranslationsDiffer.
 
-    By now the counterpart of every record below the ends there is readable here.
+    By now the counterpart of every record that was looked at there is readable here.
     """
-    identities = _identified(reader.read(found.here.spans(found.here.cut, _decided(cluster, found.here))))
-    unread = {identity for each, identity in identities if each.offset >= found.given[each.partition]}
-    records = _identified(reader.read(found.there.spans(found.there.cut, found.ends)))
-    positions, duplicates = _first(((each, identity in unread) for each, identity in records), found.ends)
+    here, there, on_here, on_there = found.here, found.there, _Counted(), _Counted()
+    records = list(_identified(reader.read(there.spans(there.cut, found.looked_at)), beat, on_there))
+    read = {identity for _, identity in _identified(reader.read(here.spans(here.cut, found.given)), beat, on_here)}
+    unread, waiting = set[int](), {identity for _, identity in records} - read
+    with closing(_identified(reader.read(here.spans(found.given, _decided(cluster, here, beat))), beat, on_here)) as later:
+        while waiting and (after := next(later, None)) is not None:
+            if after[1] in waiting:
+                unread.add(after[1])
+                waiting.discard(after[1])
+    positions, duplicates = _first(((each, identity in unread) for each, identity in records), found.looked_at)
+    if overlooked := read - {identity for _, identity in records}:
+        behind = _identified(reader.read(there.spans(found.looked_at, _decided(cluster, there, beat))), beat, on_there)
+        duplicates += sum(identity in overlooked for _, identity in behind)
     if (positions, duplicates) != (found.positions, found.duplicates):
         raise TranslationsDiffer(
-            f"two derivations of positions on {found.there.topic} differ",
+            f"two derivations of positions on {there.topic} differ",
             differences={str(p): [found.positions[p], positions[p]] for p in positions if positions[p] != found.positions[p]},
+            duplicates=[found.duplicates, duplicates],
         )
 
 
-def _first(marked: Iterable[tuple[Record, bool]], ends: Vector) -> tuple[dict[int, int], int]:
-    """Per partition the first unread record, else the end; and how many records behind it were read."""
+def _first(marked: Iterable[tuple[Record, bool]], looked_at: Vector) -> tuple[dict[int, int], int]:
+    """Per partition the first unread record, else where nobody looked any more; and how many records behind it were read."""
     positions: dict[int, int] = {}
     duplicates = 0
     for each, is_unread in marked:
@@ -82,24 +112,27 @@ def _first(marked: Iterable[tuple[Record, bool]], ends: Vector) -> tuple[dict[in
             duplicates += not is_unread
         elif is_unread:
             positions[each.partition] = each.offset
-    return {**ends, **positions}, duplicates
+    return {**looked_at, **positions}, duplicates
 
 
-def _decided(cluster: Cluster, side: Side) -> dict[int, int]:
+def _decided(cluster: Cluster, side: Side, beat: Beat) -> dict[int, int]:
     """The ends as they are now, once every transaction below them has ended."""
     where = [TopicPartition(side.topic, p) for p in side.cut]
     ends, deadline = cluster.end_offsets(where, Isolation.READ_UNCOMMITTED), time.monotonic() + SETTLE_SECONDS
     while any(stable < ends[at] for at, stable in cluster.end_offsets(where, Isolation.READ_COMMITTED).items()):
         if time.monotonic() > deadline:
             raise RangeUnreadable(f"a transaction on {side.topic} stays open", why=f"It has not ended within {SETTLE_SECONDS:g} s.")
+        beat()
         time.sleep(LOOK_SECONDS)
     return {at.partition: end for at, end in ends.items()}
 
 
-def _identified(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
-    """Each record with what its twin has in common with it, hashed."""
-    counted: Counter[Hashable] = Counter()
-    for each in records:
+def _identified(records: Iterable[Record], beat: Beat, counted: _Counted | None = None) -> Identified:
+    """Each record with what its twin has in common with it, hashed; `counted` goes on with what was read before of the same topic."""
+    counted = _Counted() if counted is None else counted
+    for number, each in enumerate(records):
+        if number % BEAT_RECORDS == 0:
+            beat()
         stamp = stamp_of(each.headers)
         if stamp is not None:
             yield each, hash(stamp)

@@ -50,7 +50,7 @@ class PairTranslator:
         """Derive it again over librdkafka; raises TranslationsDiffer."""
         world = self._world
         if isinstance(found.evidence, dual_positions.Twinned):
-            dual_positions.verify(world.cluster, world.reader, found.evidence)
+            dual_positions.verify(world.cluster, world.reader, found.evidence, world.beat)
             return
         if found.evidence is None:
             self._at_the_cut(found.side, found.given)
@@ -78,7 +78,7 @@ class PairTranslator:
         given = {p: max(positions.get(p, 0), offset) for p, offset in began[0].items()}
         cut = max((each for each in (began, *self._later_cuts(side)) if _is_below(each[0], given)), key=lambda each: sum(each[0].values()))
         found = dual_positions.translate(
-            world.cluster, world.reader, dual_positions.Side(here, cut[0]), dual_positions.Side(there, cut[1]), given
+            world.cluster, world.reader, dual_positions.Side(here, cut[0]), dual_positions.Side(there, cut[1]), given, world.beat
         )
         return Translated(side, given, found.positions, found.duplicates, 0, final=True, evidence=found)
 

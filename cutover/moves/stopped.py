@@ -46,11 +46,7 @@ def step(world: World, group: Group, to: Side) -> Body:
         crossing.tell_price(world, group, to)
         return _run(world, group, "stop", to.other)
     if begun.started is not None:
-        if _is_told(world, group, "start"):
-            return _over(world, group, begun)
-        if _has_turned(begun, to):  # whether it stands still or reads there is known before it is moved from there, or was never started
-            return world.hooks.settle(world, group, verb("start", begun.started), _step(world, group, "start"))
-        return _run(world, group, "start", begun.started)
+        return _arrive(world, group, begun, begun.started, to)
     if not _is_told(world, group, "stop"):
         return _settle_stop(world, group, begun, to)
     if to is begun.left:
@@ -80,6 +76,14 @@ def started_on(world: World, group: Group, to: Side) -> Side:
 def _has_turned(begun: Halfway, to: Side) -> bool:
     """Whether it was started on the other side and is wanted back: it goes from there, whoever has come."""
     return begun.started is begun.left.other and to is begun.left
+
+
+def _arrive(world: World, group: Group, begun: Halfway, started: Side, to: Side) -> Body:
+    if _is_told(world, group, "start"):
+        return _over(world, group, begun)
+    if _has_turned(begun, to):  # before it is moved from there it is known whether it reads there, or was never started
+        return world.hooks.settle(world, group, verb("start", started), _step(world, group, "start"))
+    return _run(world, group, "start", started)
 
 
 def _settle_stop(world: World, group: Group, begun: Halfway, to: Side) -> Body:

@@ -39,6 +39,8 @@ class Reading:
     rate: float = 0.0
     protocol: str = "classic"
     reset: str = "earliest"
+    session_ms: int = 6000
+    """How long a classic group waits for a member that is silent."""
     others: tuple[tuple[str, str], ...] = ()
     """Further topics that it reads, each with the folder where it writes down what it was given of them."""
 
@@ -110,7 +112,7 @@ def _parsed(value: bytes) -> tuple[int, int, int]:
 
 def settings(reading: Reading) -> dict[str, Any]:
     """Settings of an ordinary consumer that commits by itself."""
-    classic = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 500} if reading.protocol == "classic" else {}
+    classic = {"session.timeout.ms": reading.session_ms, "heartbeat.interval.ms": 500} if reading.protocol == "classic" else {}
     return {
         "bootstrap.servers": reading.bootstrap,
         "group.id": reading.group,

@@ -5,6 +5,8 @@ Undone, the pair is closed in the log, the T of this run (by its topic id) is de
 
 import time
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from cutover import granting
 from cutover.errors import AclsUnavailable, NotAuthorized, PatternCaught, TopicExists, TopicTaken, UnknownTopic
 from cutover.governance import windows
@@ -22,6 +24,8 @@ GRANTED = "grant_target"
 REVOKED = "revoke_target"
 CONTROL = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": "CreateTime"}
 WATCHED = "watch_groups"
+_HEARD = Retrying(retry=retry_if_exception_type(UnknownTopic), stop=stop_after_delay(10), wait=wait_fixed(0.1), reraise=True)
+"""For a topic that another run has just created: the broker that is asked may not have heard of it yet."""
 
 
 def check(world: World) -> None:
@@ -110,7 +114,7 @@ def create_control(world: World) -> Body:
             made = world.cluster.create_topic(world.log.topic, 1, replication_factor=replicas, configs=CONTROL)
             evidence["topic_id"] = made.topic_id
         except TopicExists:
-            evidence["topic_id"] = world.cluster.describe_topics([world.log.topic])[world.log.topic].topic_id
+            evidence["topic_id"] = _HEARD(world.cluster.describe_topics, [world.log.topic])[world.log.topic].topic_id
     world.has_control = True
     world.log.catch_up()
     return evidence

@@ -166,6 +166,6 @@ def test_a_frozen_transactional_producer_that_was_fenced_writes_nothing_more_and
 ) -> None:
     identity = f"app-{pair[0]}"
     woken = freeze_and_wake(driver, process(**{"transactional.id": identity}), pair, read_all, fence=identity)
-    assert woken.told["fatal"] in {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "_STATE"}
+    assert woken.told["fatal"] in {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH", "_STATE", "_FATAL"}
     assert woken.stragglers == set()
     assert woken.target == []

@@ -157,11 +157,13 @@ def foreign(folder: Path) -> Iterator[judge.Given]:
                 yield int(words[-1]) / 1000, int(words[4].rpartition("-")[2]), int(words[5]), int(words[6])
 
 
-def python(protocol: str = "classic", library: str = "plain") -> Start:
+def python(protocol: str = "classic", library: str = "plain", session_ms: int = 6000) -> Start:
     def start(live: Live, topic: str) -> ReadingProcess:
         member = f"m{time.monotonic_ns()}"
-        told = Reading(live.cutting.bootstrap, topic, live.group, member, str(live.cutting.folder), library=library, protocol=protocol)
-        return ReadingProcess(told)
+        place = str(live.cutting.folder)
+        return ReadingProcess(
+            Reading(live.cutting.bootstrap, topic, live.group, member, place, library, 0, protocol, session_ms=session_ms)
+        )
 
     return start
 
@@ -280,7 +282,7 @@ def test_a_member_that_is_frozen_when_the_group_is_stopped_undoes_the_move(
     bootstrap: str, tmp_path: Path, ends: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cutover.moves.sdk.STOP_SECONDS", 1.5)
-    live = live_run(bootstrap, tmp_path, ends, python(library="sdk"), "sdk")
+    live = live_run(bootstrap, tmp_path, ends, python(library="sdk", session_ms=60_000), "sdk")  # nobody takes over while it is frozen
     live.begin()
     with live.cutting.world() as opened:
         live.go(opened, Stage.SYNCHRONIZED)

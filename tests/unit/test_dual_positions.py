@@ -55,18 +55,24 @@ def test_the_answer_is_the_first_unread_record_and_counts_what_is_read_again(see
 
     unread = [(where.partition, at) for given_at, offset, where, at in turned if offset >= position[given_at.partition]]
     read = [(where.partition, at) for given_at, offset, where, at in turned if offset < position[given_at.partition]]
-    first = {p: min([at for q, at in unread if q == p], default=found.ends[p]) for p in there.cut}
+    first = {p: min([at for q, at in unread if q == p], default=found.looked_at[p]) for p in there.cut}
     assert found.positions == first
+    assert all(at >= first[p] for p, at in unread)  # also of what was not looked at
     assert found.duplicates == sum(at >= first[p] for p, at in read)
     dual_positions.verify(twin, twin, found)
 
 
-def one_of_two_read() -> tuple[Twin, Twinned]:
-    twin = topics()
-    for number in range(2):
+def both(twin: Twin, records: int) -> None:
+    """Records of one key on both topics."""
+    for number in range(records):
         headers = ((STAMP, Stamp("w", "7f", 1, number).encoded()),)
         for topic in "st":
             twin.append(TopicPartition(topic, 0), b"k", b"v", headers=headers)
+
+
+def one_of_two_read() -> tuple[Twin, Twinned]:
+    twin = topics()
+    both(twin, 2)
     cut = {topic: Side(topic, dict.fromkeys(range(count), 0)) for topic, count in (("s", SOURCE), ("t", TARGET))}
     return twin, dual_positions.translate(twin, twin, cut["s"], cut["t"], {0: 1, 1: 0})
 
@@ -79,12 +85,32 @@ def test_a_wrong_answer_is_found_by_the_second_derivation() -> None:
     assert differ.value.fields["differences"] == {"0": [0, 1]}
 
 
+def test_a_miscounted_answer_is_found_as_well() -> None:
+    twin, found = one_of_two_read()
+    for wrong in (replace(found, duplicates=1), replace(found, looked_at=found.there.cut, positions=found.there.cut)):
+        with pytest.raises(TranslationsDiffer):
+            dual_positions.verify(twin, twin, wrong)
+
+
+def test_a_group_that_lags_is_not_waited_for_until_everything_that_it_has_not_read_is_looked_at() -> None:
+    twin = topics()
+    both(twin, 5000)
+    here, there = Side("s", {0: 0, 1: 0}), Side("t", dict.fromkeys(range(TARGET), 0))
+    beats: list[None] = []
+    found = dual_positions.translate(twin, twin, here, there, {0: 4500, 1: 0}, lambda: beats.append(None))
+    assert found.positions == found.looked_at == {0: 4500, 1: 0, 2: 0, 3: 0}
+    assert len(beats) == 2 * 3  # all that it has read, on either side, and the lease is kept meanwhile
+    twin.append(TopicPartition("t", 0), b"k", b"behind what concerns it", headers=())
+    dual_positions.verify(twin, twin, found, lambda: beats.append(None))
+
+
 def test_a_record_there_that_no_writer_of_the_library_wrote_is_read_again_rather_than_lost() -> None:
-    twin, _ = one_of_two_read()
-    twin.append(TopicPartition("t", 1), b"stranger", b"v")
+    twin = topics()
+    twin.append(TopicPartition("t", 0), b"stranger", b"v")
+    both(twin, 2)
     here, there = Side("s", {0: 0, 1: 0}), Side("t", dict.fromkeys(range(TARGET), 0))
     found = dual_positions.translate(twin, twin, here, there, {0: 2, 1: 0})
-    assert found.positions == {0: 2, 1: 0, 2: 0, 3: 0}
+    assert (found.positions, found.duplicates) == ({0: 0, 1: 0, 2: 0, 3: 0}, 2)
     with pytest.raises(TranslationsDiffer):  # and nobody is let go beside a record that only one topic has
         dual_positions.verify(twin, twin, found)
 
