@@ -67,6 +67,10 @@ class Cut(Told):
     source: Offsets
     target: Offsets
 
+    def on(self, side: Side) -> Offsets:
+        """The vector of a side."""
+        return self.source if side is Side.SOURCE else self.target
+
 
 class With(Told):
     """A further pair that a record is about."""

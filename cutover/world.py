@@ -314,6 +314,8 @@ class Watch:
     rest_until: float = 0.0
     resting: str = ""
     unanswered: int = 0
+    left_behind: set[str] = field(default_factory=set)
+    """Groups that have read far past their cut while they were waited for: they get another one."""
     draining: dict[str, Draining] = field(default_factory=dict)
     """By group."""
     set_aside: dict[str, CutoverError] = field(default_factory=dict)

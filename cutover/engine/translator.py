@@ -145,8 +145,7 @@ def _direction(side: Side) -> Across:
 
 
 def _vectors(cut: Cut, here: Side) -> Vectors:
-    both = dict(cut.source), dict(cut.target)
-    return both if here is Side.SOURCE else (both[1], both[0])
+    return dict(cut.on(here)), dict(cut.on(here.other))
 
 
 def _is_below(cut: Mapping[int, int], given: Mapping[int, int]) -> bool:

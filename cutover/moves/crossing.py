@@ -24,6 +24,9 @@ FINAL_SECONDS = 30.0
 PATIENCE_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 DRAINING_SECONDS = 1.0
+CUT_LASTS_OFFSETS = 20_000
+CUT_LASTS_SECONDS = {"manual": 300.0}
+"""How long a cut is kept at least, by switch kind (else 10 s): each costs a hold, and a person may come late."""
 Found = TypeVar("Found")
 Steps = Generator[None, None, Found]
 """An act that waits on its way: it yields while it does, so that others can go on beside it."""
@@ -101,6 +104,8 @@ def drains(world: World, group: Group, to: Side) -> Waits | None:
         pace = watch.after(seen.offsets, now)
         watch.looked_at = now
         watch.words = f"{group.name} to read {here} up to the cut: {seen.offsets:,} offsets left, {pace}" if seen.left else ""
+        if not seen.left and _own_cut(world, group) is not None and _leaves_behind(world, group, to):
+            world.watch.left_behind.add(group.name)
     return Waits(watch.words) if watch.words else None
 
 
@@ -112,7 +117,7 @@ def _not_related_below(world: World, group: Group, to: Side) -> Mapping[int, int
     if not state.related:
         return None
     cut = _own_cut(world, group) or state.cuts[state.related]
-    return cut.source if to is Side.TARGET else cut.target
+    return cut.on(to.other)
 
 
 def needs_cut(world: World, group: Group) -> bool:
@@ -123,7 +128,9 @@ def needs_cut(world: World, group: Group) -> bool:
     """
     if world.pair.mode is not Mode.DUAL or (group.switch_kind == "sdk" and group.hand_off == "exact"):
         return False
-    return _own_cut(world, group) is None and all(each.switch_kind == "sdk" for each in world.plan.producers)
+    if any(each.switch_kind != "sdk" for each in world.plan.producers):
+        return False
+    return _own_cut(world, group) is None or group.name in world.watch.left_behind
 
 
 def take_cuts(worlds: Sequence[World], group: Group) -> Body:
@@ -131,8 +138,25 @@ def take_cuts(worlds: Sequence[World], group: Group) -> Body:
     with ExitStack() as acts:
         evidence = [acts.enter_context(each.act(f"cut:{group.name}:{stay(each, group)}", group=group.name)) for each in worlds]
         for each, cut, told in zip(worlds, flip.cuts(worlds), evidence, strict=True):
-            told.update(epoch=each.pair.epoch, cut=cut.model_dump(mode="json"))
+            told.update(epoch=each.pair.epoch, cut=cut.model_dump(mode="json"), at=round(time.time()))
+    for each in worlds:
+        each.watch.left_behind.discard(group.name)
     return evidence[0]
+
+
+def _leaves_behind(world: World, group: Group, to: Side) -> bool:
+    """Whether a group has read so much since its cut was taken that a new one costs less than looking it all up once it has stopped.
+
+    One that has more to read than it has read since is left to it: it would have to come to the new one first.
+    """
+    taken = world.fact(f"cut:{group.name}:{stay(world, group)}")
+    if taken is None or time.time() - taken["at"] < CUT_LASTS_SECONDS.get(group.switch_kind, 10.0):
+        return False
+    cut, side = Cut.model_validate(taken["cut"]), to.other
+    topic, given = world.topic(side).name, committed(world, group, side)
+    ends = world.cluster.end_offsets([TopicPartition(topic, p) for p in given], Isolation.READ_COMMITTED)
+    read = sum(offset - cut.on(side).get(p, 0) for p, offset in given.items())
+    return read > CUT_LASTS_OFFSETS and sum(ends.values()) - sum(given.values()) < read
 
 
 def _own_cut(world: World, group: Group) -> Cut | None:

@@ -90,8 +90,9 @@ def _read_on(world: World, group: Group, to: Side, term: int) -> Steps[list[Tran
     """Have all of it read on to a cut, below which both topics of a pair hold the same records."""
     worlds = world.having(group)
     for each, cut in zip(worlds, flip.cuts(worlds), strict=True):
-        here = cut.source if to is Side.TARGET else cut.target
-        world.log.say(Until(pair=each.run_id, group=group.name, term=term, offsets=here, budget_ms=round(READ_ON_SECONDS * 1000)))
+        world.log.say(
+            Until(pair=each.run_id, group=group.name, term=term, offsets=cut.on(to.other), budget_ms=round(READ_ON_SECONDS * 1000))
+        )
     yield from _all_answered(world, group, term, READ_ON_SECONDS)
     return (yield from _at_cut(world, group, to))
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,20 @@ def _produce(producer: Any, traffic: Traffic, account: int, sequence: int, books
     key = f"{traffic.writer}-{account:06d}"
     topic = list(books)[account % len(books)]
     book = books[topic]
-    producer.produce(topic, key=key, value=value, on_delivery=lambda error, _: book.told(account, sequence, error))
+    _sent(producer, topic, key, value, lambda error, _: book.told(account, sequence, error))
     if traffic.also:
-        producer.produce(traffic.also, key=key, value=value, on_delivery=lambda error, _: book.also_told(account, sequence, error))
+        _sent(producer, traffic.also, key, value, lambda error, _: book.also_told(account, sequence, error))
+
+
+def _sent(producer: Any, topic: str, key: str, value: str, told: Callable[[KafkaError | None, Any], None]) -> None:  # noqa: ANN401
+    """Wait while the queue is full, as any application does."""
+    while True:
+        try:
+            producer.produce(topic, key=key, value=value, on_delivery=told)
+        except BufferError:
+            producer.poll(TICK_SECONDS)
+        else:
+            return
 
 
 def settings(traffic: Traffic) -> dict[str, Any]:
