@@ -127,7 +127,12 @@ def _turns(world: World, left: Sequence[Journey]) -> list[tuple[Journey, Waits |
 
 def _goes_beside_others(world: World, group: Group) -> bool:
     """Whether its next act is one that waits for its members, so that others can go on meanwhile."""
-    return group.switch_kind == "sdk" and not any(crossing.needs_cut(each, group) for each in world.having(group))
+    return group.switch_kind == "sdk" and not _needs_cut(world, group)
+
+
+def _needs_cut(world: World, group: Group) -> bool:
+    """Whether a cut is due; once the group stands still it could not come to one any more."""
+    return _halfway(world, group) is None and any(crossing.needs_cut(each, group) for each in world.having(group))
 
 
 def _side_by_side(world: World, journeys: Sequence[Journey]) -> dict[str, Body]:
@@ -193,7 +198,7 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:
         return Waits(f"{group.name}: {names}: stop it", on_person=True)
     for each in here:
         crossing.note_latest(each, group, to)
-    if any(crossing.needs_cut(each, group) for each in here):
+    if _needs_cut(world, group):
         return None
     drains = next((waits for each in here if (waits := crossing.drains(each, group, to))), None)
     return drains or KINDS[group.switch_kind].waits_for(here[0], group, to)
@@ -201,7 +206,7 @@ def waits_for(world: World, group: Group, to: Side) -> Waits | None:
 
 def step(world: World, group: Group, to: Side) -> Body:
     """One act towards having the group on that side."""
-    if stands_on(world, group, to.other) and any(crossing.needs_cut(each, group) for each in world.having(group)):
+    if stands_on(world, group, to.other) and _needs_cut(world, group):
         return crossing.take_cuts(world.having(group), group)
     return KINDS[group.switch_kind].step(world.having(group)[0], group, to)
 

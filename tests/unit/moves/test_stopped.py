@@ -264,6 +264,20 @@ def test_a_call_of_which_nobody_knows_what_came_is_settled_by_its_check(doubt: s
     assert stands(shop, to)
 
 
+def test_no_cut_is_taken_for_one_that_stands_still_and_could_not_come_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, cuts = Shop(), list[str]()
+    monkeypatch.setattr(crossing, "needs_cut", lambda *_: shop.runs is None or not cuts)
+
+    def take_cuts(*_: object) -> Body:
+        cuts.append(str(shop.runs))
+        return {}
+
+    monkeypatch.setattr(crossing, "take_cuts", take_cuts)
+    shop.go(Side.TARGET, STEPS)
+    assert stands(shop, Side.TARGET)
+    assert cuts == ["SOURCE"]
+
+
 @pytest.mark.parametrize("doubt", ["happened", "lost"])
 def test_one_that_is_turned_around_twice_while_nobody_knows_whether_it_was_started_is_started_in_the_end(doubt: str) -> None:
     shop = Shop()
