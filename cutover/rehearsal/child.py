@@ -1,9 +1,11 @@
 """A process of the rehearsal that is told what to do in the first line of its standard input, and ends when that closes."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 END_SECONDS = 60.0
@@ -62,6 +64,8 @@ def told() -> tuple[dict[str, Any], threading.Event]:
     def await_end() -> None:
         sys.stdin.read()
         closed.set()
+        time.sleep(END_SECONDS)  # by then its owner has given it up, or is gone; and a client may wait for a broker for ever
+        os._exit(1)
 
     threading.Thread(target=await_end, daemon=True).start()
     return wanted, closed

@@ -37,6 +37,8 @@ OVERWHELMED_RECORDS = 80_000
 """What a group that is not meant to lag is behind when the machine cannot keep up with the producers."""
 EASE_SECONDS = 2.0
 LEAST_SHARE = 0.1
+HISTORY_TIMES = 10
+"""How many times faster than they go on producers can write the history, on a machine that is fast enough for everybody."""
 REDEPLOY = "redeploy"
 """In what a run waits for, this asks the owner of a primed group to act."""
 
@@ -194,7 +196,10 @@ class Scene:
                 self._services.set(name, groups[name][0].source)
         names = " and ".join(sources)
         self.tell(f"{PRODUCERS} producers write {RECORDS_PER_SECOND:,} records/s to {names}; {len(groups)} groups read")
+        self._wait(lambda: sum(map(self._written, sources)) > 0, f"a record on {names}")
+        began = time.monotonic()
         self._wait(lambda: sum(map(self._written, sources)) >= HISTORY_RECORDS, f"{HISTORY_RECORDS:,} records on {names}")
+        self._start_easy(HISTORY_RECORDS / (time.monotonic() - began))
         for name, pairs in groups.items():
             for each in pairs:
                 self._wait(lambda name=name, each=each: self._read(name, each.source) > 0, f"a position of {name}")  # type: ignore[misc]
@@ -261,6 +266,19 @@ class Scene:
     def _pace(self) -> Path:
         return self.folder / "pace"
 
+    def _start_easy(self, records_per_second: float) -> None:
+        """Write no more than a part of what this machine could write at best: mirror, audit and groups need the rest."""
+        share = records_per_second / (HISTORY_TIMES * RECORDS_PER_SECOND)
+        if share < 1:
+            self._write_less(max(LEAST_SHARE, share), "is slow")
+
+    def _write_less(self, share: float, why: str) -> None:
+        self._share = share
+        written = self._pace.with_suffix(".new")
+        written.write_text(str(share))
+        written.replace(self._pace)
+        self.tell(f"this machine {why}: the producers write {RECORDS_PER_SECOND * share:,.0f} records/s from here on")
+
     def _ease(self) -> None:
         """Have producers write half as fast once groups fall behind for longer than a move takes: a slow machine shows the same."""
         now = time.monotonic()
@@ -273,11 +291,7 @@ class Scene:
             return
         grows, self._behind = lag > max(OVERWHELMED_RECORDS, self._behind), lag
         if grows and self._grew and self._share > LEAST_SHARE:
-            self._share /= 2
-            written = self._pace.with_suffix(".new")
-            written.write_text(str(self._share))
-            written.replace(self._pace)
-            self.tell(f"this machine does not keep up: the producers write {RECORDS_PER_SECOND * self._share:,.0f} records/s from here on")
+            self._write_less(self._share / 2, "does not keep up")
             grows = False
         self._grew = grows
 
