@@ -22,9 +22,9 @@ STAGES = [each.value for each in SEQUENCE[Order.BOTH_FIRST][1:-1]]
 def demo(rollback_from: str | None, strategy: str, pairs: int, as_json: bool) -> None:
     """Move a live topic from 6 to 24 partitions under traffic; then another one there and back; then ask an independent judge.
 
-    Starts a real Apache Kafka on 127.0.0.1, three producer processes at 5,000 records/s and four consumer groups: one on the client
-    library, one moved by a hook, one redeployed by its owner while it is primed, one a hundred thousand records behind. Takes about
-    two minutes and leaves nothing behind.
+    Starts a real Apache Kafka on 127.0.0.1, three producer processes at 5,000 records/s (less on a slow machine) and four consumer
+    groups: one on the client library, one moved by a hook, one redeployed by its owner while it is primed, one a hundred thousand
+    records behind. Takes about two minutes and leaves nothing behind.
 
     With --pairs 2 each of the two runs moves two topics of a join that are switched together, all or none: every producer writes both,
     one of them in transactions, and a fifth group reads both.

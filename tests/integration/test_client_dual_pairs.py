@@ -2,7 +2,8 @@
 
 # ruff: noqa: F811 - fixtures are imported, and named as arguments
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -66,6 +67,19 @@ def values(read_all: ReadAll, topic: str) -> list[bytes]:
     return sorted(each.value() or b"" for each in read_all(topic))
 
 
+@contextmanager
+def following(pairs: Pairs, settings: dict[str, Any], *, own: bool) -> Iterator[Producer]:
+    """A producer of all pairs, with transactions of its own or without."""
+    more = {"transactional.id": f"app-{pairs[0][0]}"} if own else {}
+    producer = Producer({**settings, "cutover.topic": ",".join(source for source, _ in pairs), "partitioner": "murmur2", **more})
+    try:
+        if own:
+            producer.init_transactions(30)
+        yield producer
+    finally:
+        producer.close()
+
+
 def produce(producer: Producer, pairs: Pairs, value: str, *, own: bool) -> None:
     if own:
         producer.begin_transaction()
@@ -81,11 +95,7 @@ def produce(producer: Producer, pairs: Pairs, value: str, *, own: bool) -> None:
 def test_a_producer_of_both_writes_all_four_topics_and_leaves_both_at_once(
     own: bool, together: Together, pairs: Pairs, settings: dict[str, Any], read_all: ReadAll
 ) -> None:
-    more = {"transactional.id": f"app-{pairs[0][0]}"} if own else {}
-    producer = Producer({**settings, "cutover.topic": ",".join(source for source, _ in pairs), "partitioner": "murmur2", **more})
-    if own:
-        producer.init_transactions(30)
-    try:
+    with following(pairs, settings, own=own) as producer:
         together.driver.joined(2)
         for round_ in "12":  # and once more, with what the first time has left
             produce(producer, pairs, f"{round_}-source", own=own)
@@ -98,8 +108,6 @@ def test_a_producer_of_both_writes_all_four_topics_and_leaves_both_at_once(
                 assert pen.fenced is None
                 assert not pen.needs_epoch
             assert together.flip(Mode.SOURCE) == [None, None]
-    finally:
-        producer.close()
     both = [f"{round_}-both-{number}".encode() for round_ in "12" for number in range(5)]
     for source, target in pairs:
         assert values(read_all, source) == sorted([*both, b"1-source", b"2-source"])
@@ -109,10 +117,7 @@ def test_a_producer_of_both_writes_all_four_topics_and_leaves_both_at_once(
 def test_an_aborted_transaction_leaves_nothing_on_any_of_the_four(
     together: Together, pairs: Pairs, settings: dict[str, Any], read_all: ReadAll
 ) -> None:
-    ours = {"cutover.topic": ",".join(source for source, _ in pairs), "transactional.id": f"app-{pairs[0][0]}"}
-    producer = Producer({**settings, **ours, "partitioner": "murmur2"})
-    producer.init_transactions(30)
-    try:
+    with following(pairs, settings, own=True) as producer:
         together.driver.joined(2)
         assert together.flip(Mode.DUAL) == [None, None]
         producer.begin_transaction()
@@ -120,19 +125,14 @@ def test_an_aborted_transaction_leaves_nothing_on_any_of_the_four(
             producer.produce(source, "aborted", "key")
         producer.abort_transaction(30)
         produce(producer, pairs, "kept", own=True)
-    finally:
-        producer.close()
     assert [values(read_all, topic) for each in pairs for topic in each] == [[b"kept"]] * 4
 
 
 def test_a_transaction_that_is_open_at_the_hold_ends_on_all_four_and_the_next_begins_where_both_lead(
     together: Together, pairs: Pairs, settings: dict[str, Any], read_all: ReadAll
 ) -> None:
-    ours = {"cutover.topic": ",".join(source for source, _ in pairs), "transactional.id": f"app-{pairs[0][0]}"}
-    producer = Producer({**settings, **ours, "partitioner": "murmur2"})
-    producer.init_transactions(30)
     driver = together.driver
-    try:
+    with following(pairs, settings, own=True) as producer:
         driver.joined(2)
         assert together.flip(Mode.DUAL) == [None, None]
         producer.begin_transaction()
@@ -147,7 +147,5 @@ def test_a_transaction_that_is_open_at_the_hold_ends_on_all_four_and_the_next_be
         also = (Another(pair=second.pair, epoch=second.epoch + 1, cut=CUT),)
         driver.say(Release(v=2, type="TARGET", pair=first.pair, term=term, epoch=first.epoch + 1, cut=CUT, also=also))
         produce(producer, pairs, "2", own=True)
-    finally:
-        producer.close()
     for source, target in pairs:
         assert (values(read_all, source), values(read_all, target)) == ([b"1"], [b"1", b"2"])
