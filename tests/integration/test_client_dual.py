@@ -369,7 +369,7 @@ def test_what_stands_against_writing_both_is_said_in_the_acknowledgement(
 def test_an_instance_with_a_new_epoch_writes_only_if_the_log_read_to_its_end_has_dual_and_no_hold(
     driver: Driver, dual: Producer, pair: tuple[str, str]
 ) -> None:
-    may_write = partial(dual._duals._may_write, driver.pair, 10)
+    may_write = partial(dual._duals._may_write, (driver.pair,), 10)
     assert may_write()
     term = driver.hold(Mode.TARGET, budget_ms=15000)
     assert not may_write()
