@@ -618,3 +618,8 @@ def test_an_acknowledgement_of_nothing_changes_nothing() -> None:
             before = before.then(offset, record)
         after = before.then(9, Ack(instance="a", pair="p", term=protocol.NOTHING_ASKED))
         assert (after.pairs, after.instances) == (before.pairs, before.instances)
+
+
+def test_a_cut_has_a_vector_on_either_side() -> None:
+    cut = Cut(source={0: 1}, target={0: 2, 1: 3})
+    assert (cut.on(Side.SOURCE), cut.on(Side.TARGET)) == ({0: 1}, {0: 2, 1: 3})
