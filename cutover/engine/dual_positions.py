@@ -85,14 +85,12 @@ def verify(cluster: Cluster, reader: Reader, found: Twinned, beat: Beat = _no_be
     here, there, on_here, on_there = found.here, found.there, _Counted(), _Counted()
     records = list(_identified(reader.read(there.spans(there.cut, found.looked_at)), beat, on_there))
     read = {identity for _, identity in _identified(reader.read(here.spans(here.cut, found.given)), beat, on_here)}
-    unread, waiting = set[int](), {identity for _, identity in records} - read
-    with closing(_identified(reader.read(here.spans(found.given, _decided(cluster, here, beat))), beat, on_here)) as later:
-        while waiting and (after := next(later, None)) is not None:
-            if after[1] in waiting:
-                unread.add(after[1])
-                waiting.discard(after[1])
+    looked_at, unread = {identity for _, identity in records}, set[int]()
+    if others := looked_at - read:
+        later = _identified(reader.read(here.spans(found.given, _decided(cluster, here, beat))), beat, on_here)
+        unread = _come(later, others)
     positions, duplicates = _first(((each, identity in unread) for each, identity in records), found.looked_at)
-    if overlooked := read - {identity for _, identity in records}:
+    if overlooked := read - looked_at:
         behind = _identified(reader.read(there.spans(found.looked_at, _decided(cluster, there, beat))), beat, on_there)
         duplicates += sum(identity in overlooked for _, identity in behind)
     if (positions, duplicates) != (found.positions, found.duplicates):
@@ -101,6 +99,15 @@ def verify(cluster: Cluster, reader: Reader, found: Twinned, beat: Beat = _no_be
             differences={str(p): [found.positions[p], positions[p]] for p in positions if positions[p] != found.positions[p]},
             duplicates=[found.duplicates, duplicates],
         )
+
+
+def _come(records: Identified, wanted: set[int]) -> set[int]:
+    """Those of the wanted that come; nothing is read behind the last of them."""
+    left = set(wanted)
+    with closing(records):
+        while left and (found := next(records, None)) is not None:
+            left.discard(found[1])
+    return wanted - left
 
 
 def _first(marked: Iterable[tuple[Record, bool]], looked_at: Vector) -> tuple[dict[int, int], int]:

@@ -50,12 +50,15 @@ class Together:
         """What instances said against it, if anything; released all the same."""
         term = self.hold(to)
         self.driver.until(lambda: not any(map(self.driver.state.missing, self.ids)), "all have acknowledged")
+        said = [ack.problem for each in self._states() if each.hold for ack in each.hold.acks.values()]
+        self.release(term, to)
+        return said
+
+    def release(self, term: int, to: Mode) -> None:
         first, second = self._states()
-        said = [ack.problem for each in (first, second) if each.hold for ack in each.hold.acks.values()]
         also = (Another(pair=second.pair, epoch=second.epoch + 1, cut=CUT),)
         self.driver.say(Release(v=2, type=to.value, pair=first.pair, term=term, epoch=first.epoch + 1, cut=CUT, also=also))
         self.driver.until(lambda: all(each.mode is to for each in self._states()), "both are released")
-        return said
 
 
 @pytest.fixture
@@ -143,9 +146,7 @@ def test_a_transaction_that_is_open_at_the_hold_ends_on_all_four_and_the_next_be
         producer.produce(pairs[1][0], "1", "key")
         producer.commit_transaction(60)
         driver.until(lambda: not any(map(driver.state.missing, together.ids)), "all have acknowledged")
-        first, second = together._states()
-        also = (Another(pair=second.pair, epoch=second.epoch + 1, cut=CUT),)
-        driver.say(Release(v=2, type="TARGET", pair=first.pair, term=term, epoch=first.epoch + 1, cut=CUT, also=also))
+        together.release(term, Mode.TARGET)
         produce(producer, pairs, "2", own=True)
     for source, target in pairs:
         assert (values(read_all, source), values(read_all, target)) == ([b"1"], [b"1", b"2"])
