@@ -143,7 +143,7 @@ class Keeper(Protocol):
         """End the audit."""
 
     def clear(self, reason: str, cut: Cut) -> str:
-        """A person takes responsibility for what a red audit found: it begins anew after the places judged so far."""
+        """Somebody takes responsibility for what a red audit found: it begins anew at this cut."""
 
     def leave(self) -> None:
         """Leave the workers running for their grace time."""

@@ -481,7 +481,7 @@ class PairKeeper:
         return True
 
     def clear(self, reason: str, cut: Cut) -> str:
-        """A person takes responsibility for what a red audit found: it begins anew at a cut of now."""
+        """Somebody takes responsibility for what a red audit found: it begins anew at this cut."""
         vectors = {
             name: {str(p): offset for p, offset in vector.items()} for name, vector in (("source", cut.source), ("target", cut.target))
         }
